@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/base/lock.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/*
+ * Relaxed: a switch. A thread that sees it late measures one acquisition more or
+ * less; lock_release goes by held_since_ns and never by the switch.
+ */
+static order_u32 lock_times_on;
+
+/* The list of all locks. The lock protects the list's links; it is itself not in the list. */
+static struct lock lock_registry = {
+	.mutex = PTHREAD_MUTEX_INITIALIZER,
+	.rank = LOCK_RANK_REGISTRY,
+	.name = "list of locks",
+};
+static struct lock *lock_first;
+
+#ifndef NDEBUG
+/* What this thread holds, in the order of acquisition. */
+#define LOCK_HELD_MAX 32
+static __thread const struct lock *lock_held[LOCK_HELD_MAX];
+static __thread unsigned lock_held_count;
+
+static void lock_violation(const struct lock *lock, const char *what, const struct lock *held)
+{
+	fprintf(stderr, "lock '%s' (rank %d, %p) %s", lock->name, (int)lock->rank,
+		(const void *)lock, what);
+	if (held)
+		fprintf(stderr, " '%s' (rank %d, %p)", held->name, (int)held->rank,
+			(const void *)held);
+	fputc('\n', stderr);
+	abort();
+}
+
+/* Before waiting, so that a deadlock is a message and not a hang. */
+static void lock_check_order(const struct lock *lock, bool next)
+{
+	for (unsigned i = 0; i < lock_held_count; i++) {
+		const struct lock *held = lock_held[i];
+
+		if (held == lock)
+			lock_violation(lock, "acquired twice; held:", held);
+		if (held->rank > lock->rank)
+			lock_violation(lock, "acquired after one of a higher rank:", held);
+		if (held->rank < lock->rank)
+			continue;
+		if (!next)
+			lock_violation(lock, "acquired after one of the same rank:", held);
+		if ((uintptr_t)held > (uintptr_t)lock)
+			lock_violation(lock, "acquired after one at a higher address:", held);
+	}
+}
+
+static void lock_check_try(const struct lock *lock)
+{
+	for (unsigned i = 0; i < lock_held_count; i++)
+		if (lock_held[i] == lock)
+			lock_violation(lock, "tried while held:", lock_held[i]);
+}
+
+static void lock_check_push(const struct lock *lock)
+{
+	if (lock_held_count == LOCK_HELD_MAX)
+		lock_violation(lock, "is one more than a thread may hold; last:",
+			       lock_held[LOCK_HELD_MAX - 1]);
+	lock_held[lock_held_count++] = lock;
+}
+
+/* From the end, where it nearly always is; the others keep their order. */
+static void lock_check_pop(const struct lock *lock)
+{
+	unsigned at = lock_held_count;
+
+	while (at && lock_held[at - 1] != lock)
+		at--;
+	if (!at)
+		lock_violation(lock, "released, but not held by this thread", NULL);
+	for (; at < lock_held_count; at++)
+		lock_held[at - 1] = lock_held[at];
+	lock_held_count--;
+}
+#else
+static inline void lock_check_order(const struct lock *lock, bool next)
+{
+	(void)lock;
+	(void)next;
+}
+
+static inline void lock_check_try(const struct lock *lock)
+{
+	(void)lock;
+}
+
+static inline void lock_check_push(const struct lock *lock)
+{
+	(void)lock;
+}
+
+static inline void lock_check_pop(const struct lock *lock)
+{
+	(void)lock;
+}
+#endif
+
+static uint64_t lock_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Relaxed: the holder is the only writer, and the mutex hands the value on to the next. */
+static void lock_counter_add(order_u64 *counter, uint64_t value)
+{
+	order_store_relaxed(counter, order_load_relaxed(counter) + value);
+}
+
+/* Relaxed: as above. */
+static void lock_counter_raise(order_u64 *counter, uint64_t value)
+{
+	if (value > order_load_relaxed(counter))
+		order_store_relaxed(counter, value);
+}
+
+/* What must hold of a mutex whose calls cannot fail when they are used as they should be. */
+static void lock_mutex_result(const struct lock *lock, int rc)
+{
+	(void)lock;
+	(void)rc;
+	assert(rc == 0);
+}
+
+/* The lock is held now, after a wait of `wait_ns` (0 while times are off) if it was contended. */
+static void lock_count(struct lock *lock, bool contended, uint64_t wait_ns)
+{
+	lock_check_push(lock);
+	lock_counter_add(&lock->counters.acquisitions, 1);
+	if (contended)
+		lock_counter_add(&lock->counters.contended, 1);
+	if (wait_ns) {
+		lock_counter_add(&lock->counters.wait_ns, wait_ns);
+		lock_counter_raise(&lock->counters.wait_ns_max, wait_ns);
+	}
+	/* Relaxed: see lock_times_on. */
+	lock->held_since_ns = order_load_relaxed(&lock_times_on) ? lock_clock_ns() : 0;
+}
+
+static void lock_acquire_contended(struct lock *lock)
+{
+	/* Relaxed: see lock_times_on. */
+	bool timed = order_load_relaxed(&lock_times_on) != 0;
+	uint64_t since_ns = timed ? lock_clock_ns() : 0;
+
+	lock_mutex_result(lock, pthread_mutex_lock(&lock->mutex));
+	lock_count(lock, true, timed ? lock_clock_ns() - since_ns : 0);
+}
+
+static void lock_acquire_checked(struct lock *lock)
+{
+	if (pthread_mutex_trylock(&lock->mutex) == 0)
+		lock_count(lock, false, 0);
+	else
+		lock_acquire_contended(lock);
+}
+
+void lock_acquire(struct lock *lock)
+{
+	lock_check_order(lock, false);
+	lock_acquire_checked(lock);
+}
+
+void lock_acquire_next(struct lock *lock)
+{
+	lock_check_order(lock, true);
+	lock_acquire_checked(lock);
+}
+
+bool lock_try(struct lock *lock)
+{
+	lock_check_try(lock);
+	if (pthread_mutex_trylock(&lock->mutex) != 0)
+		return false;
+	lock_count(lock, false, 0);
+	return true;
+}
+
+void lock_release(struct lock *lock)
+{
+	lock_check_pop(lock);
+	if (lock->held_since_ns) {
+		uint64_t hold_ns = lock_clock_ns() - lock->held_since_ns;
+
+		lock_counter_add(&lock->counters.hold_ns, hold_ns);
+		lock_counter_raise(&lock->counters.hold_ns_max, hold_ns);
+	}
+	lock_mutex_result(lock, pthread_mutex_unlock(&lock->mutex));
+}
+
+void lock_init(struct lock *lock, enum lock_rank rank, const char *name)
+{
+	*lock = (struct lock){ .rank = rank, .name = name };
+	lock_mutex_result(lock, pthread_mutex_init(&lock->mutex, NULL));
+	lock_acquire(&lock_registry);
+	lock->next = lock_first;
+	if (lock_first)
+		lock_first->prev = lock;
+	lock_first = lock;
+	lock_release(&lock_registry);
+}
+
+void lock_destroy(struct lock *lock)
+{
+	lock_acquire(&lock_registry);
+	if (lock->next)
+		lock->next->prev = lock->prev;
+	if (lock->prev)
+		lock->prev->next = lock->next;
+	else
+		lock_first = lock->next;
+	lock_release(&lock_registry);
+	lock_mutex_result(lock, pthread_mutex_destroy(&lock->mutex));
+}
+
+void lock_statistics_enable(bool on)
+{
+	/* Relaxed: see lock_times_on. */
+	order_store_relaxed(&lock_times_on, on);
+}
+
+void lock_statistics_read(const struct lock *lock, struct lock_statistics *statistics)
+{
+	const struct lock_counters *counters = &lock->counters;
+
+	/* Relaxed: each is written by one holder at a time; stale is allowed, as the header says. */
+	*statistics = (struct lock_statistics){
+		.name = lock->name,
+		.rank = lock->rank,
+		.acquisitions = order_load_relaxed(&counters->acquisitions),
+		.contended = order_load_relaxed(&counters->contended),
+		.wait_ns = order_load_relaxed(&counters->wait_ns),
+		.wait_ns_max = order_load_relaxed(&counters->wait_ns_max),
+		.hold_ns = order_load_relaxed(&counters->hold_ns),
+		.hold_ns_max = order_load_relaxed(&counters->hold_ns_max),
+	};
+}
+
+void lock_statistics_each(lock_statistics_fn *fn, void *argument)
+{
+	struct lock_statistics statistics;
+
+	lock_acquire(&lock_registry);
+	for (const struct lock *lock = lock_first; lock; lock = lock->next) {
+		lock_statistics_read(lock, &statistics);
+		fn(&statistics, argument);
+	}
+	lock_release(&lock_registry);
+}

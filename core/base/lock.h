@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mutex of the slow paths: with a rank, a name and statistics.
+ *
+ * Who may call: lock_acquire, lock_try and lock_release any thread; a thread
+ * releases what it acquired. lock_init and lock_destroy once each, when nobody
+ * else uses the lock. Progress: blocking. In a signal handler: nothing.
+ * Guarantee: mutual exclusion, and each holder sees what earlier ones wrote.
+ * Statistics are read without the lock: each number is a true one of some
+ * moment, but numbers of one lock may be some acquisitions apart.
+ *
+ * Unless NDEBUG is defined, a lock taken out of rank, a lock taken twice and a
+ * release of one that is not held say so on standard error and abort.
+ */
+#ifndef REFSTORM_BASE_LOCK_H
+#define REFSTORM_BASE_LOCK_H
+
+#include <pthread.h>
+
+#include "core/base/order.h"
+
+/*
+ * In the order in which one thread may acquire: while it holds a lock it may
+ * take only locks of a higher rank. Leave gaps, so that a new one fits between.
+ */
+enum lock_rank {
+	LOCK_RANK_IDTABLE = 100,   /* a shard of an id table */
+	LOCK_RANK_REGISTRY = 1000, /* the list of all locks; nothing is taken inside it */
+};
+
+/* All numbers are relaxed atomics: written by the holder only, read by anybody. */
+struct lock_counters {
+	order_u64 acquisitions;
+	order_u64 contended;
+	order_u64 wait_ns;
+	order_u64 wait_ns_max;
+	order_u64 hold_ns;
+	order_u64 hold_ns_max;
+};
+
+/* Its members are lock.c's own. */
+struct lock {
+	pthread_mutex_t mutex;
+	enum lock_rank rank;
+	const char *name;
+	uint64_t held_since_ns; /* by the holder; 0 while times are off */
+	struct lock_counters counters;
+	struct lock *next; /* in the list of all locks, under its lock */
+	struct lock *prev;
+};
+
+/* One lock's numbers. Times are 0 for what happened while times were off. */
+struct lock_statistics {
+	const char *name;
+	enum lock_rank rank;
+	uint64_t acquisitions; /* that succeeded, lock_try's too */
+	uint64_t contended;    /* those of them that had to wait */
+	uint64_t wait_ns;
+	uint64_t wait_ns_max;
+	uint64_t hold_ns;
+	uint64_t hold_ns_max;
+};
+
+/*
+ * `name` is kept by pointer and must outlive the lock. Takes the lock of the list
+ * of locks, as lock_destroy does: not under a lock of rank LOCK_RANK_REGISTRY.
+ */
+void lock_init(struct lock *lock, enum lock_rank rank, const char *name);
+
+/* Nobody holds it or waits for it. */
+void lock_destroy(struct lock *lock);
+
+void lock_acquire(struct lock *lock);
+
+/*
+ * As lock_acquire, for one more lock of the highest rank that the thread holds:
+ * allowed if its address is above those of all locks of that rank that it holds.
+ */
+void lock_acquire_next(struct lock *lock);
+
+/* False if it is held. Never waits, so that any rank may be tried. */
+bool lock_try(struct lock *lock) __attribute__((warn_unused_result));
+
+void lock_release(struct lock *lock);
+
+/*
+ * Times are measured from now on, or no more: two readings of the clock for each
+ * acquisition, two more for one that waits. Counts are always kept.
+ */
+void lock_statistics_enable(bool on);
+
+void lock_statistics_read(const struct lock *lock, struct lock_statistics *statistics);
+
+/*
+ * Calls `fn` for each lock between its lock_init and lock_destroy, in no order.
+ * `fn` must take no lock, nor make or destroy one.
+ */
+typedef void lock_statistics_fn(const struct lock_statistics *statistics, void *argument);
+void lock_statistics_each(lock_statistics_fn *fn, void *argument);
+
+#endif /* REFSTORM_BASE_LOCK_H */
