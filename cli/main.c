@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+/* The program refstorm: finds the subcommand and hands over to it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "refstorm/version.h"
+
+static const struct cli_command *const commands[] = {
+	&cli_verify,
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_usage(FILE *to)
+{
+	size_t at;
+
+	fputs("usage: refstorm COMMAND [OPTION]... [ARGUMENT]...\n"
+	      "       refstorm help COMMAND\n"
+	      "       refstorm --version\n"
+	      "\n"
+	      "Exact space accounts for copy-on-write extents with snapshots.\n"
+	      "\n"
+	      "commands:\n",
+	      to);
+	for (at = 0; at < COMMAND_COUNT; at++)
+		fprintf(to, "  %-10s %s\n", commands[at]->name, commands[at]->summary);
+}
+
+static const struct cli_command *find_command(const char *name)
+{
+	size_t at;
+
+	for (at = 0; at < COMMAND_COUNT; at++)
+		if (!strcmp(commands[at]->name, name))
+			return commands[at];
+	cli_message("there is no command '%s'; see refstorm --help", name);
+	return NULL;
+}
+
+static int help(const char *name)
+{
+	const struct cli_command *command;
+
+	if (!name) {
+		print_usage(stdout);
+		return CLI_EXIT_OK;
+	}
+	command = find_command(name);
+	if (!command)
+		return CLI_EXIT_UNUSABLE;
+	fputs(command->help, stdout);
+	return CLI_EXIT_OK;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct cli_command *command;
+	int at;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return CLI_EXIT_UNUSABLE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return help(NULL);
+	if (!strcmp(argv[1], "help"))
+		return help(argc > 2 ? argv[2] : NULL);
+	if (!strcmp(argv[1], "--version")) {
+		puts("refstorm " RS_VERSION);
+		return CLI_EXIT_OK;
+	}
+	command = find_command(argv[1]);
+	if (!command)
+		return CLI_EXIT_UNUSABLE;
+	for (at = 2; at < argc && strcmp(argv[at], "--"); at++)
+		if (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))
+			return help(argv[1]);
+	return command->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int code = dispatch(argc, argv);
+
+	if (fflush(stdout) || ferror(stdout)) {
+		cli_message("standard output: cannot write: %s", strerror(errno));
+		return code ? code : CLI_EXIT_UNUSABLE;
+	}
+	return code;
+}
