@@ -67,7 +67,7 @@ bool cli_output_open(struct cli_output *output, const char *path)
 	size_t bytes = strlen(path) + sizeof(".XXXXXX");
 	int fd;
 
-	*output = (struct cli_output){.path = path};
+	*output = (struct cli_output){ .path = path };
 	if (!strcmp(path, "-")) {
 		output->file = stdout;
 		return true;
@@ -135,7 +135,7 @@ static void on_interrupt(int number)
 
 void cli_catch_interrupt(void)
 {
-	struct sigaction action = {.sa_handler = on_interrupt};
+	struct sigaction action = { .sa_handler = on_interrupt };
 
 	sigemptyset(&action.sa_mask);
 	/* No SA_RESTART: who waits is to look up at once. */

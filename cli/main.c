@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* The program refstorm: finds the subcommand and hands over to it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/base/plant.h"
 #include "refstorm/version.h"
 
 static const struct cli_command *const commands[] = {
@@ -81,9 +84,34 @@ static int dispatch(int argc, char **argv)
 	return command->run(argc - 1, argv + 1);
 }
 
+/*
+ * Of the three standard streams those that are closed get a file that refuses
+ * them: else the next file opened takes the number, and gets what is printed.
+ */
+static bool hold_streams(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	int code = dispatch(argc, argv);
+	struct rs_error error = RS_ERROR_INIT;
+	int code;
+
+	if (!hold_streams())
+		return CLI_EXIT_UNUSABLE;
+	/* A plant or a window that this build has not would make the run look sound. */
+	if (plant_environment_check(&error)) {
+		cli_error(&error);
+		return CLI_EXIT_UNUSABLE;
+	}
+	code = dispatch(argc, argv);
 
 	if (fflush(stdout) || ferror(stdout)) {
 		cli_message("standard output: cannot write: %s", strerror(errno));

@@ -11,6 +11,7 @@
 #include "cli/verify_output.h"
 
 #define THREADS_MAX 1024
+#define OPTION_FIRST 256 /* of the options that have no letter */
 
 struct verify_arguments {
 	struct rs_verify_options options;
@@ -30,18 +31,37 @@ struct progress {
 	bool drawn;
 };
 
+/* What getopt_long did not like: a letter, a name, or a value that is not wanted. */
+static void refuse_option(const char *text)
+{
+	if (optopt >= OPTION_FIRST)
+		cli_message("option '%.*s' takes no value", (int)strcspn(text, "="), text);
+	else if (optopt)
+		cli_message("unknown option '-%c'; see refstorm help verify", optopt);
+	else
+		cli_message("unknown option '%s'; see refstorm help verify", text);
+}
+
 static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 {
-	enum { THREADS = 256, JSON, CSV, NO_REFS, RAW, QUIET, FORCE };
+	enum {
+		THREADS = OPTION_FIRST,
+		JSON,
+		CSV,
+		NO_REFS,
+		RAW,
+		QUIET,
+		FORCE
+	};
 	static const struct option options[] = {
-		{"threads", required_argument, NULL, THREADS},
-		{"json", required_argument, NULL, JSON},
-		{"csv", required_argument, NULL, CSV},
-		{"no-refs", no_argument, NULL, NO_REFS},
-		{"raw", no_argument, NULL, RAW},
-		{"quiet", no_argument, NULL, QUIET},
-		{"force", no_argument, NULL, FORCE},
-		{NULL, 0, NULL, 0},
+		{ "threads", required_argument, NULL, THREADS },
+		{ "json", required_argument, NULL, JSON },
+		{ "csv", required_argument, NULL, CSV },
+		{ "no-refs", no_argument, NULL, NO_REFS },
+		{ "raw", no_argument, NULL, RAW },
+		{ "quiet", no_argument, NULL, QUIET },
+		{ "force", no_argument, NULL, FORCE },
+		{ NULL, 0, NULL, 0 },
 	};
 	unsigned long long number;
 	int option;
@@ -81,8 +101,7 @@ static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 			cli_message("option '%s' needs a value", argv[optind - 1]);
 			return false;
 		default:
-			cli_message("unknown option '%s'; see refstorm help verify",
-				    argv[optind - 1]);
+			refuse_option(argv[optind - 1]);
 			return false;
 		}
 	}
@@ -111,11 +130,18 @@ static bool check_mounts(const struct verify_arguments *arguments)
 	size_t at;
 
 	for (at = 0; !arguments->force && at < arguments->path_count; at++) {
-		if (rs_device_mounted(arguments->paths[at], where, sizeof(where)) != 1)
+		int mounted = rs_device_mounted(arguments->paths[at], where, sizeof(where));
+
+		if (mounted == 1)
+			cli_message("%s: mounted read-write on %s and may change while it is read; "
+				    "unmount it, or use --force",
+				    arguments->paths[at], where);
+		else if (mounted == -EBUSY)
+			cli_message("%s: in use by a mount that cannot be seen from here, and may "
+				    "change while it is read; use --force to read it all the same",
+				    arguments->paths[at]);
+		else
 			continue;
-		cli_message("%s: mounted read-write on %s and may change while it is read; unmount "
-			    "it, or use --force",
-			    arguments->paths[at], where);
 		return false;
 	}
 	return true;
@@ -177,7 +203,7 @@ static int write_report(const struct verify_arguments *arguments, const struct v
 
 static int verify_image(const struct verify_arguments *arguments, struct rs_image *image)
 {
-	struct progress progress = {.visible = isatty(STDERR_FILENO) && !arguments->quiet};
+	struct progress progress = { .visible = isatty(STDERR_FILENO) && !arguments->quiet };
 	struct rs_verify_options options = arguments->options;
 	struct verify_run run = {
 		.image = image,
@@ -195,13 +221,15 @@ static int verify_image(const struct verify_arguments *arguments, struct rs_imag
 	clear_progress(&progress);
 	for (at = 0; at < rs_image_warning_count(image); at++)
 		cli_message("%s: warning: %s", arguments->paths[0], rs_image_warning(image, at));
-	if (ret == -ECANCELED) {
-		cli_message("interrupted: nothing was verified");
-		return CLI_EXIT_INTERRUPTED;
-	}
-	if (ret) {
+	if (ret && ret != -ECANCELED) {
 		cli_error(&error);
 		return CLI_EXIT_UNUSABLE;
+	}
+	/* Also where the signal came behind the last call of on_progress. */
+	if (ret || cli_interrupted()) {
+		cli_message("interrupted: nothing was verified");
+		rs_verify_report_free(report);
+		return CLI_EXIT_INTERRUPTED;
 	}
 	run.report = report;
 	ret = write_report(arguments, &run);
@@ -211,7 +239,7 @@ static int verify_image(const struct verify_arguments *arguments, struct rs_imag
 
 static int run_verify(int argc, char **argv)
 {
-	struct verify_arguments arguments = {0};
+	struct verify_arguments arguments = { 0 };
 	struct rs_error error = RS_ERROR_INIT;
 	struct rs_image *image;
 	int code;

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -24,7 +25,7 @@ static uint64_t peak_rss_bytes(void)
 /* "12.00 MiB"; in bytes if `raw`. */
 static const char *size_text(char *text, uint64_t bytes, bool raw)
 {
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	double value = (double)bytes;
 	unsigned unit = 0;
 
@@ -81,12 +82,12 @@ static void print_group(FILE *to, const struct rs_group *group, bool raw)
 
 static void print_counts(FILE *to, const struct rs_verify_report *report)
 {
-	double runs = report->root_sets
-			      ? (double)report->root_set_runs / (double)report->root_sets
-			      : 0;
+	double runs =
+		report->root_sets ? (double)report->root_set_runs / (double)report->root_sets : 0;
 
 	fprintf(to,
-		"%zu groups, %zu differ; %" PRIu64 " tree blocks, %" PRIu64 " data extents, %" PRIu64
+		"%zu groups, %zu differ; %" PRIu64 " tree blocks, %" PRIu64
+		" data extents, %" PRIu64
 		" root sets of %.2f runs; read %.3f s, sets %.3f s, total %.3f s on %u threads\n",
 		report->group_count, report->mismatches, report->tree_blocks, report->data_extents,
 		report->root_sets, runs, report->read_seconds, report->sets_seconds,
@@ -98,8 +99,8 @@ void verify_print_table(FILE *to, const struct verify_run *run, bool raw)
 	const struct rs_verify_report *report = run->report;
 	size_t at;
 
-	fprintf(to, "%-12s %14s %14s %14s %14s  %-7s %s\n", "group", "rfer", "excl",
-		"stored rfer", "stored excl", "", "path");
+	fprintf(to, "%-12s %14s %14s %14s %14s  %-7s %s\n", "group", "rfer", "excl", "stored rfer",
+		"stored excl", "", "path");
 	for (at = 0; at < report->group_count; at++)
 		print_group(to, &report->groups[at], raw);
 	if (report->mode == RS_QUOTA_OFF)
@@ -115,9 +116,36 @@ void verify_print_table(FILE *to, const struct verify_run *run, bool raw)
 	print_counts(to, report);
 }
 
+/*
+ * Numbers that went below zero are found in real quota trees, and the library's
+ * integers end at 2^63. Those above it become a string that begins with a zero
+ * byte, which no path can have, and write_numbers takes the quotes off again.
+ */
 static json_t *json_size(uint64_t bytes)
 {
-	return json_integer((json_int_t)bytes);
+	char text[SIZE_TEXT_BYTES] = { 0 };
+	int digits;
+
+	if (bytes <= INT64_MAX)
+		return json_integer((json_int_t)bytes);
+	digits = snprintf(text + 1, sizeof(text) - 1, "%" PRIu64, bytes);
+	return json_stringn(text, (size_t)digits + 1);
+}
+
+static void write_numbers(FILE *to, const char *text)
+{
+	static const char mark[] = "\"\\u0000";
+	const char *found;
+
+	while ((found = strstr(text, mark)) != NULL) {
+		const char *digits = found + sizeof(mark) - 1;
+		size_t count = strspn(digits, "0123456789");
+
+		fwrite(text, 1, (size_t)(found - text), to);
+		fwrite(digits, 1, count, to);
+		text = digits + count + 1; /* the closing quote */
+	}
+	fprintf(to, "%s\n", text);
 }
 
 /* Paths are bytes; JSON is UTF-8: what is not becomes a replacement character. */
@@ -149,8 +177,9 @@ static json_t *json_path(const char *path)
 static json_t *json_group(const struct rs_group *group)
 {
 	char id[SIZE_TEXT_BYTES];
-	json_t *match = group->match == RS_MATCH_UNKNOWN ? json_null()
-							 : json_boolean(group->match == RS_MATCH_YES);
+	json_t *match = group->match == RS_MATCH_UNKNOWN ?
+				json_null() :
+				json_boolean(group->match == RS_MATCH_YES);
 
 	snprintf(id, sizeof(id), "%u/%" PRIu64, group->level, group->number);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id, "path",
@@ -185,8 +214,8 @@ static json_t *json_texts(const struct verify_run *run, bool warnings)
 
 	for (at = 0; at < count; at++)
 		if (json_array_append_new(texts,
-					  json_path(warnings ? rs_image_warning(run->image, at)
-							     : run->paths[at]))) {
+					  json_path(warnings ? rs_image_warning(run->image, at) :
+							       run->paths[at]))) {
 			json_decref(texts);
 			return NULL;
 		}
@@ -196,26 +225,28 @@ static json_t *json_texts(const struct verify_run *run, bool warnings)
 bool verify_write_json(FILE *to, const struct verify_run *run)
 {
 	const struct rs_verify_report *report = run->report;
-	json_t *all = json_pack(
-		"{s:s, s:o, s:I, s:s, s:b, s:o, s:o, s:I, s:n, s:{s:I, s:I, s:I},"
-		" s:{s:f, s:f, s:f, s:f}, s:I, s:o}",
-		"schema", "refstorm.verify.v1", "image", json_texts(run, false), "generation",
-		(json_int_t)report->generation, "mode", mode_names[report->mode], "inconsistent",
-		report->inconsistent, "rescan",
-		report->rescanning ? json_size(report->rescan_at) : json_null(), "groups",
-		json_groups(report), "referenced_bytes", (json_int_t)report->referenced_bytes,
-		"refs", "root_sets", "distinct", (json_int_t)report->root_sets, "runs",
-		(json_int_t)report->root_set_runs, "bytes", (json_int_t)report->root_set_bytes,
-		"seconds", "read", report->read_seconds, "sets", report->sets_seconds, "refs", 0.0,
-		"total", report->total_seconds, "peak_rss_bytes", (json_int_t)peak_rss_bytes(),
-		"warnings", json_texts(run, true));
-	bool good;
+	json_t *all =
+		json_pack("{s:s, s:o, s:I, s:s, s:b, s:o, s:o, s:I, s:n, s:{s:I, s:I, s:I},"
+			  " s:{s:f, s:f, s:n, s:f}, s:I, s:o}",
+			  "schema", "refstorm.verify.v1", "image", json_texts(run, false),
+			  "generation", (json_int_t)report->generation, "mode",
+			  mode_names[report->mode], "inconsistent", report->inconsistent, "rescan",
+			  report->rescanning ? json_size(report->rescan_at) : json_null(), "groups",
+			  json_groups(report), "referenced_bytes",
+			  (json_int_t)report->referenced_bytes, "refs", "root_sets", "distinct",
+			  (json_int_t)report->root_sets, "runs", (json_int_t)report->root_set_runs,
+			  "bytes", (json_int_t)report->root_set_bytes, "seconds", "read",
+			  report->read_seconds, "sets", report->sets_seconds, "refs", "total",
+			  report->total_seconds, "peak_rss_bytes", (json_int_t)peak_rss_bytes(),
+			  "warnings", json_texts(run, true));
+	char *text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
 
-	if (!all)
-		return false;
-	good = !json_dumpf(all, to, JSON_INDENT(1)) && fputc('\n', to) != EOF;
 	json_decref(all);
-	return good;
+	if (!text)
+		return false;
+	write_numbers(to, text);
+	free(text);
+	return !ferror(to);
 }
 
 /* Quoted as in RFC 4180. */

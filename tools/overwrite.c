@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fills files with extents of 4 KiB, or overwrites 4 KiB at random places in them. Every write is
- * one O_DIRECT write, so on btrfs it makes one new extent; buffered neighbours would become one.
+ * Fills files, or overwrites 4 KiB at random places in them. Every write is one O_DIRECT write, so
+ * on btrfs it makes one new extent; buffered neighbours would become one.
  *
- *   overwrite fill DIR FILES FILE_KIB
+ *   overwrite fill DIR FILES FILE_KIB EXTENT_KIB
  *   overwrite random DIR FILES FILE_KIB WRITES SEED
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 #define BLOCK 4096u
 
-static void *block;
+static void *blocks; /* zeros, one write's worth */
 
 static void fail(const char *what, const char *path)
 {
@@ -62,58 +63,63 @@ static int open_file(const char *dir, uint64_t index, int flags)
 	return fd;
 }
 
-static void write_block(int fd, uint64_t index)
+static void write_blocks(int fd, uint64_t index, uint64_t count)
 {
-	if (pwrite(fd, block, BLOCK, (off_t)(index * BLOCK)) != (ssize_t)BLOCK)
-		fail("cannot write a block in", "a file");
+	if (pwrite(fd, blocks, count * BLOCK, (off_t)(index * BLOCK)) != (ssize_t)(count * BLOCK))
+		fail("cannot write blocks in", "a file");
 }
 
-static void fill(const char *dir, uint64_t files, uint64_t blocks)
+static void fill(const char *dir, uint64_t files, uint64_t file_blocks, uint64_t extent_blocks)
 {
 	for (uint64_t f = 0; f < files; f++) {
 		int fd = open_file(dir, f, O_CREAT);
 
-		for (uint64_t b = 0; b < blocks; b++)
-			write_block(fd, b);
+		for (uint64_t b = 0; b < file_blocks; b += extent_blocks)
+			write_blocks(fd, b,
+				     extent_blocks < file_blocks - b ? extent_blocks :
+								       file_blocks - b);
 		close(fd);
 	}
 }
 
-static void overwrite(const char *dir, uint64_t files, uint64_t blocks, uint64_t writes,
+static void overwrite(const char *dir, uint64_t files, uint64_t file_blocks, uint64_t writes,
 		      uint64_t seed)
 {
 	for (uint64_t i = 0; i < writes; i++) {
 		int fd = open_file(dir, next_random(&seed) % files, 0);
 
-		write_block(fd, next_random(&seed) % blocks);
+		write_blocks(fd, next_random(&seed) % file_blocks, 1);
 		close(fd);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t files, blocks;
+	uint64_t files, file_blocks, extent_blocks = 1;
+	bool filling = argc == 6 && !strcmp(argv[1], "fill");
 
-	if (!(argc == 5 && !strcmp(argv[1], "fill")) && !(argc == 7 && !strcmp(argv[1], "random"))) {
-		fprintf(stderr, "usage: overwrite fill DIR FILES FILE_KIB\n"
+	if (!filling && !(argc == 7 && !strcmp(argv[1], "random"))) {
+		fprintf(stderr, "usage: overwrite fill DIR FILES FILE_KIB EXTENT_KIB\n"
 				"       overwrite random DIR FILES FILE_KIB WRITES SEED\n");
 		return 2;
 	}
 	files = number(argv[3], 1u << 20);
-	blocks = number(argv[4], 1u << 30) * 1024 / BLOCK;
-	if (!files || !blocks) {
+	file_blocks = number(argv[4], 1u << 30) * 1024 / BLOCK;
+	if (filling)
+		extent_blocks = number(argv[5], 1u << 17) * 1024 / BLOCK;
+	if (!files || !file_blocks || !extent_blocks) {
 		fprintf(stderr, "overwrite: needs a file and a block of 4 KiB at least\n");
 		return 2;
 	}
-	if (posix_memalign(&block, BLOCK, BLOCK)) {
+	if (posix_memalign(&blocks, BLOCK, extent_blocks * BLOCK)) {
 		fprintf(stderr, "overwrite: out of memory\n");
 		return 1;
 	}
-	memset(block, 0, BLOCK);
-	if (argc == 5)
-		fill(argv[2], files, blocks);
+	memset(blocks, 0, extent_blocks * BLOCK);
+	if (filling)
+		fill(argv[2], files, file_blocks, extent_blocks);
 	else
-		overwrite(argv[2], files, blocks, number(argv[5], UINT32_MAX),
+		overwrite(argv[2], files, file_blocks, number(argv[5], UINT32_MAX),
 			  number(argv[6], UINT64_MAX));
 	return 0;
 }

@@ -7,7 +7,7 @@
 #ifndef REFSTORM_BASE_CPUQUOTA_H
 #define REFSTORM_BASE_CPUQUOTA_H
 
-/* The tightest quota in CPUs, rounded up, at least 1; 0 where there is none or it cannot be read. */
+/* The tightest quota in CPUs, rounded up; 0 where there is none or it cannot be read. */
 unsigned cpuquota_cpus(void);
 
 /*

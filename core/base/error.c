@@ -8,9 +8,8 @@
 
 /* By way of a second buffer, since the arguments may be strings of the error that is replaced. */
 __attribute__((format(printf, 4, 0))) static void error_fill(struct rs_error *error, int code,
-							      uint64_t address,
-							      const char *format,
-							      va_list arguments)
+							     uint64_t address, const char *format,
+							     va_list arguments)
 {
 	char what[RS_ERROR_WHAT_MAX];
 

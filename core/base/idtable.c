@@ -57,7 +57,7 @@ no_arrays:
 no_memory:
 	alloc_free(table->shards);
 	alloc_free(table->arrays);
-	*table = (struct idtable){0};
+	*table = (struct idtable){ 0 };
 	return -ENOMEM;
 }
 
@@ -69,11 +69,12 @@ void idtable_destroy(struct idtable *table)
 		return;
 	for (at = 0; at < IDTABLE_SHARDS; at++) {
 		lock_destroy(&table->shards[at].lock);
-		alloc_free(order_load_relaxed(&table->arrays[at])); /* relaxed: nobody else is left */
+		alloc_free(
+			order_load_relaxed(&table->arrays[at])); /* relaxed: nobody else is left */
 	}
 	alloc_free(table->shards);
 	alloc_free(table->arrays);
-	*table = (struct idtable){0};
+	*table = (struct idtable){ 0 };
 }
 
 /* The caller holds the shard's lock. */
@@ -134,6 +135,7 @@ static int insert_locked(struct idtable *table, uint64_t hash, idtable_equal_fn 
 		array = array_grow_locked(home, array);
 		if (!array)
 			return -ENOMEM;
+		window_pass("idtable.grown");
 	}
 	ret = make(context, key, id);
 	if (ret)
@@ -151,6 +153,7 @@ int idtable_insert(struct idtable *table, uint64_t hash, idtable_equal_fn *equal
 	struct idtable_shard *shard = &table->shards[idtable_shard_of(hash)];
 	int ret;
 
+	window_pass("idtable.missed");
 	lock_acquire(&shard->lock);
 	ret = insert_locked(table, hash, equal, make, context, key, id, made);
 	lock_release(&shard->lock);

@@ -237,7 +237,7 @@ void lock_statistics_read(const struct lock *lock, struct lock_statistics *stati
 {
 	const struct lock_counters *counters = &lock->counters;
 
-	/* Relaxed: each is written by one holder at a time; stale is allowed, as the header says. */
+	/* Relaxed: written by one holder at a time; stale is allowed, as the header says. */
 	*statistics = (struct lock_statistics){
 		.name = lock->name,
 		.rank = lock->rank,

@@ -23,7 +23,7 @@ typedef _Atomic(uint32_t) order_u32;
 typedef _Atomic(uint64_t) order_u64;
 typedef _Atomic(void *) order_ptr;
 
-/* Bytes written apart stay on different lines: two 64-byte lines, since pairs are fetched together. */
+/* Bytes written apart stay on different lines: two of 64 bytes, which are fetched together. */
 #define ORDER_LINE 128
 
 /*
@@ -67,35 +67,35 @@ extern __thread uint64_t order_shared_store_count;
 	(ORDER_COUNT_LOCKED, atomic_exchange_explicit((object), (value), memory_order_acq_rel))
 
 /* Compare-exchanges; true if `desired` was stored. */
-#define order_cas_weak_relaxed(object, expected, desired)                                      \
+#define order_cas_weak_relaxed(object, expected, desired)                                          \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_weak_explicit((object), (expected), (desired),                    \
 					       memory_order_relaxed, memory_order_relaxed))
-#define order_cas_weak_acquire(object, expected, desired)                                      \
+#define order_cas_weak_acquire(object, expected, desired)                                          \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_weak_explicit((object), (expected), (desired),                    \
 					       memory_order_acquire, memory_order_acquire))
-#define order_cas_weak_release(object, expected, desired)                                      \
+#define order_cas_weak_release(object, expected, desired)                                          \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_weak_explicit((object), (expected), (desired),                    \
 					       memory_order_release, memory_order_relaxed))
-#define order_cas_weak_acq_rel(object, expected, desired)                                      \
+#define order_cas_weak_acq_rel(object, expected, desired)                                          \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_weak_explicit((object), (expected), (desired),                    \
 					       memory_order_acq_rel, memory_order_acquire))
-#define order_cas_relaxed(object, expected, desired)                                    \
+#define order_cas_relaxed(object, expected, desired)                                               \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_strong_explicit((object), (expected), (desired),                  \
 						 memory_order_relaxed, memory_order_relaxed))
-#define order_cas_acquire(object, expected, desired)                                    \
+#define order_cas_acquire(object, expected, desired)                                               \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_strong_explicit((object), (expected), (desired),                  \
 						 memory_order_acquire, memory_order_acquire))
-#define order_cas_release(object, expected, desired)                                    \
+#define order_cas_release(object, expected, desired)                                               \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_strong_explicit((object), (expected), (desired),                  \
 						 memory_order_release, memory_order_relaxed))
-#define order_cas_acq_rel(object, expected, desired)                                    \
+#define order_cas_acq_rel(object, expected, desired)                                               \
 	(ORDER_COUNT_LOCKED,                                                                       \
 	 atomic_compare_exchange_strong_explicit((object), (expected), (desired),                  \
 						 memory_order_acq_rel, memory_order_acquire))

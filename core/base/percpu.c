@@ -58,7 +58,7 @@ static unsigned percpu_possible_read(void)
 
 unsigned percpu_possible(void)
 {
-	/* Relaxed: the number itself is all there is; threads that race to read it find the same. */
+	/* Relaxed: the number is all there is; threads that race to read it find the same. */
 	static order_u32 possible;
 	uint32_t known = order_load_relaxed(&possible);
 

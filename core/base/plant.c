@@ -15,6 +15,23 @@ static const struct plant plant_all[] = {
 	{ PLANT_BUG, "rcu.early-free", "core/base/rcu.c",
 	  "deferred calls run at once, under readers that still look at the object",
 	  "rcu_test (poison seen; a race or a use after free under the sanitizers)" },
+	{ PLANT_BUG, "idtable.no-second-look", "core/base/idtable.c",
+	  "insertion does not look for the key again under the lock: two ids for one key",
+	  "idtable_test (a key that is there gets another id)" },
+	{ PLANT_BUG, "idtable.entry-relaxed", "core/base/idtable.c",
+	  "an entry is stored relaxed: a record may be seen before its contents",
+	  "idtable_test (tsan only: the code on x86 is the same; a race on the record)" },
+	{ PLANT_BUG, "runs.unlocked-list", "core/qgroup/runs.c",
+	  "a list of runs is changed by several threads at once",
+	  "runs_test (runs lost; memory freed twice or used after)" },
+	{ PLANT_WINDOW, "idtable.missed", "core/base/idtable.c",
+	  "the key was not found, and its shard is not locked yet", NULL },
+	{ PLANT_WINDOW, "idtable.grown", "core/base/idtable.c",
+	  "a larger array is published, and the new key does not stand in it yet", NULL },
+	{ PLANT_WINDOW, "runs.loaded", "core/qgroup/runs.c",
+	  "the word was looked at, and the exchange that depends on it comes next", NULL },
+	{ PLANT_WINDOW, "runs.list-held", "core/qgroup/runs.c",
+	  "a list is locked, and not changed yet", NULL },
 	{ PLANT_WINDOW, "pool.park", "core/base/pool.c",
 	  "a worker has seen no new job and is about to sleep", NULL },
 	{ PLANT_WINDOW, "pool.publish", "core/base/pool.c",
@@ -23,6 +40,8 @@ static const struct plant plant_all[] = {
 	  "the last worker has returned from the job and the caller is not woken yet", NULL },
 	{ PLANT_WINDOW, "pool.wait", "core/base/pool.c",
 	  "the caller has seen workers at work and is about to sleep", NULL },
+	{ PLANT_WINDOW, "reader.block", "core/disk/reader.c",
+	  "a block has been read and is not handed on yet", NULL },
 	{ PLANT_WINDOW, "rcu.observed", "core/base/rcu.h",
 	  "a reader has a pointer and has not used it yet", NULL },
 };
@@ -92,8 +111,8 @@ int plant_environment_check(struct rs_error *error)
 		return error_set(error, -EINVAL,
 				 "REFSTORM_WINDOW is set, but this build has no windows");
 	if (plant_window && !plant_window_length)
-		return error_set(error, -EINVAL,
-				 "REFSTORM_WINDOW: '%s' is not name:microseconds", plant_window);
+		return error_set(error, -EINVAL, "REFSTORM_WINDOW: '%s' is not name:microseconds",
+				 plant_window);
 	if (plant_window && !plant_listed(PLANT_WINDOW, plant_window, plant_window_length))
 		return error_set(error, -EINVAL, "REFSTORM_WINDOW: no window named '%.*s'",
 				 (int)plant_window_length, plant_window);

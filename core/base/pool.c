@@ -130,7 +130,7 @@ static void *pool_worker_main(void *argument)
 	return NULL;
 }
 
-/* Publishes a job, or with `fn` NULL the end. No worker runs: the last job's return was waited for. */
+/* Publishes a job, or with `fn` NULL the end. No worker runs: pool_run waited for them. */
 static void pool_publish(struct pool *pool, pool_fn *fn, void *argument)
 {
 	pool->fn = fn;
@@ -148,7 +148,7 @@ static void pool_wait(struct pool *pool)
 {
 	uint32_t running;
 
-	/* POOL.done: sees what every worker wrote in the job. Ends when the last one has returned. */
+	/* POOL.done: sees what each worker wrote in the job. Ends when the last has returned. */
 	while ((running = order_load_acquire(&pool->running))) {
 		window_pass("pool.wait");
 		pool_futex_wait(&pool->running, running, NULL);
@@ -169,7 +169,7 @@ static void pool_wait_watched(struct pool *pool, const struct pool_watch *watch)
 	if (period_ns > POOL_PERIOD_NONE)
 		period_ns = POOL_PERIOD_NONE;
 	next_ns = pool_clock_ns() + period_ns;
-	/* POOL.done: sees what every worker wrote in the job. Ends when the last one has returned. */
+	/* POOL.done: sees what each worker wrote in the job. Ends when the last has returned. */
 	while ((running = order_load_acquire(&pool->running))) {
 		struct timespec deadline = {
 			.tv_sec = (time_t)(next_ns / POOL_NS_PER_S),
@@ -179,7 +179,7 @@ static void pool_wait_watched(struct pool *pool, const struct pool_watch *watch)
 
 		window_pass("pool.wait");
 		rc = pool_futex_wait(&pool->running, running, &deadline);
-		/* By the clock too: workers that keep returning (EAGAIN) must not starve the tick. */
+		/* By the clock too: workers that keep returning (EAGAIN) must not delay it. */
 		if (rc == EINTR || pool_clock_ns() >= next_ns) {
 			watch->tick(watch->argument);
 			next_ns = pool_clock_ns() + period_ns;

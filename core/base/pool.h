@@ -36,8 +36,8 @@ struct pool_watch {
  * allows (and the container's CPU quota, rounded up). Workers are spread over
  * the topology and bound one CPU each, unless there are more workers than CPUs:
  * then they are left to the scheduler within the mask. Each is registered with
- * RCU, and blocks all signals but those of its own faults. Returns 0, -EINVAL (over POOL_THREADS_MAX),
- * -ENOMEM or -EAGAIN (no more threads to be had).
+ * RCU, and blocks all signals but those of its own faults. Returns 0, -EINVAL
+ * (over POOL_THREADS_MAX), -ENOMEM or -EAGAIN (no more threads to be had).
  */
 int pool_create(unsigned threads, struct pool **out, struct rs_error *error)
 	__attribute__((warn_unused_result));

@@ -18,8 +18,8 @@ struct topology {
 	char summary[512];
 };
 
-__attribute__((format(printf, 2, 3))) static void
-topology_summary_add(struct topology *topology, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void topology_summary_add(struct topology *topology,
+								       const char *format, ...)
 {
 	size_t used = strlen(topology->summary);
 	va_list arguments;

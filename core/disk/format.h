@@ -26,6 +26,8 @@
 #define FORMAT_STRIPE_BYTES 65536ULL
 #define FORMAT_LEVELS 8
 #define FORMAT_NODE_BYTES_MAX 65536U
+/* The kernel makes none over 256 MiB; far above that, sums of all extents still fit 64 bits. */
+#define FORMAT_EXTENT_BYTES_MAX (1ULL << 30)
 #define FORMAT_SYSTEM_CHUNKS_MAX 2048
 
 struct format_super {

@@ -131,8 +131,8 @@ int image_read(struct rs_image *image, const struct node_expect *expect, unsigne
 		refused = true;
 	}
 	if (copies > 1)
-		return error_set_at(error, reason.code, expect->bytenr, "%s (none of %u copies is good)",
-				    reason.what, copies);
+		return error_set_at(error, reason.code, expect->bytenr,
+				    "%s (none of %u copies is good)", reason.what, copies);
 	return error_set_at(error, reason.code, expect->bytenr, "%s", reason.what);
 }
 
@@ -159,10 +159,8 @@ static int read_chunks(struct rs_image *image, struct rs_error *error)
 	int ret;
 
 	ret = chunk_map_add_system(image->chunks, super, error);
-	if (ret) {
-		error_add_place(error, "system chunk array");
+	if (ret)
 		return ret;
-	}
 	return tree_walk(image, &root, NULL, NULL, add_chunk_item, image, error);
 }
 
@@ -187,7 +185,8 @@ static void warn_of_super(struct rs_image *image)
 
 		for (mirror = 0; mirror < FORMAT_SUPER_MIRRORS; mirror++)
 			if (device->bad_super_mirrors & (1U << mirror))
-				image_warn(image, "%s: super block %u at byte %" PRIu64 " is not valid",
+				image_warn(image,
+					   "%s: super block %u at byte %" PRIu64 " is not valid",
 					   device->path, mirror, super_offset(mirror));
 	}
 	if (format_le64(&image->devices.super.log_root))
@@ -209,8 +208,12 @@ int rs_image_open(const char *const *paths, size_t count, struct rs_image **out,
 		return error_no_memory(error, "an image");
 	pthread_mutex_init(&image->warning_lock, NULL);
 	ret = device_set_open(&image->devices, paths, count, error);
-	if (ret)
+	if (ret) {
+		/* Which device is missing, it says of none of them. */
+		if (error && !error->where[0])
+			error_add_place(error, "%s", paths[0]);
 		goto free_image;
+	}
 	ret = super_check_supported(&image->devices.super, error);
 	if (ret)
 		goto close_devices;
@@ -229,8 +232,7 @@ int rs_image_open(const char *const *paths, size_t count, struct rs_image **out,
 	return 0;
 
 close_devices:
-	if (error && !error->where[0])
-		error_add_place(error, "%s", paths[0]);
+	error_add_place(error, "%s", paths[0]);
 	rs_image_close(image);
 	return ret;
 free_image:

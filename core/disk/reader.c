@@ -16,10 +16,13 @@
 
 #include "core/base/alloc.h"
 #include "core/base/error.h"
+#include "core/base/plant.h"
 #include "core/disk/image.h"
 
 #define GRAIN 64
 #define SAMPLES 32U
+/* Entries into the kernel refused in a row before a ring is given up: about a second. */
+#define REFUSALS_MAX 1000000U
 
 /* A read that has been started. */
 struct slot {
@@ -32,7 +35,8 @@ struct worker {
 	order_u64 handled; /* written by its worker only */
 	struct io_uring ring;
 	bool has_ring;
-	bool try_cached; /* the file system knows RWF_NOWAIT */
+	unsigned refusals; /* of the ring, in a row */
+	bool try_cached;   /* the file system knows RWF_NOWAIT */
 	struct slot slots[READER_DEPTH];
 	uint16_t idle[READER_DEPTH]; /* slots that are not in flight */
 	unsigned idle_count;
@@ -87,7 +91,7 @@ static bool is_cached(const struct reader *reader, const struct node_expect *exp
 	const struct device *device;
 	struct chunk_place place;
 	char byte;
-	struct iovec piece = {&byte, 1};
+	struct iovec piece = { &byte, 1 };
 
 	return image_place(reader->image, expect->bytenr, 0, &device, &place) &&
 	       preadv2(device->fd, &piece, 1, (off_t)place.physical, RWF_NOWAIT) == 1;
@@ -151,8 +155,7 @@ static bool all_in_memory(const struct rs_image *image)
 	for (at = 0; at < image->devices.count; at++) {
 		struct statfs about;
 
-		if (fstatfs(image->devices.devices[at].fd, &about) ||
-		    about.f_type != TMPFS_MAGIC)
+		if (fstatfs(image->devices.devices[at].fd, &about) || about.f_type != TMPFS_MAGIC)
 			return false;
 	}
 	return true;
@@ -244,6 +247,7 @@ static void hand_over(struct reader *reader, unsigned number, const struct slot 
 
 	if (worker->result)
 		return;
+	window_pass("reader.block");
 	ret = reader->pass->block(reader->pass->argument, number, slot->index, slot->buffer,
 				  &worker->error);
 	if (ret)
@@ -288,7 +292,7 @@ static bool read_cached(struct reader *reader, unsigned number, struct slot *slo
 			const struct device *device, const struct chunk_place *place)
 {
 	struct worker *worker = &reader->workers[number];
-	struct iovec piece = {slot->buffer, reader->image->rules.node_bytes};
+	struct iovec piece = { slot->buffer, reader->image->rules.node_bytes };
 	ssize_t got;
 
 	if (!worker->try_cached)
@@ -332,25 +336,14 @@ static void start_read(struct reader *reader, unsigned number, uint64_t index)
 	worker->idle_count--;
 }
 
-/*
- * Submits what was prepared, waits for at least one read and handles what has
- * come in. False if the ring is broken; what is in flight is then left to
- * io_uring_queue_exit, which waits for it.
- */
-static bool collect(struct reader *reader, unsigned number)
+/* Handles the reads that have come in. Returns how many. */
+static unsigned take_completions(struct reader *reader, unsigned number)
 {
 	struct worker *worker = &reader->workers[number];
 	struct io_uring_cqe *entry;
-	int ret = io_uring_submit_and_wait(&worker->ring, 1);
+	unsigned count = 0;
 
-	if (ret == -EAGAIN || ret == -EBUSY || ret == -EINTR) {
-		sched_yield(); /* the kernel is short of something; what is in flight goes on */
-	} else if (ret < 0) {
-		worker_fail(reader, worker,
-			    error_set(&worker->error, ret, "io_uring: %s", strerror(-ret)));
-		return false;
-	}
-	while (!io_uring_peek_cqe(&worker->ring, &entry)) {
+	for (; !io_uring_peek_cqe(&worker->ring, &entry); count++) {
 		uint16_t at = (uint16_t)io_uring_cqe_get_data64(entry);
 		int got = entry->res;
 
@@ -358,7 +351,57 @@ static bool collect(struct reader *reader, unsigned number)
 		block_came_in(reader, number, &worker->slots[at], got);
 		worker->idle[worker->idle_count++] = at;
 	}
-	return true;
+	return count;
+}
+
+/*
+ * The kernel takes no more from this ring: waiting reads go on in its place, from
+ * what was prepared and not submitted. What the kernel has is waited for, since
+ * closing the ring would not, and it writes into the buffers.
+ */
+static void give_up_ring(struct reader *reader, unsigned number)
+{
+	struct worker *worker = &reader->workers[number];
+	unsigned in_flight = READER_DEPTH - worker->idle_count - io_uring_sq_ready(&worker->ring);
+	bool idle[READER_DEPTH] = { 0 };
+	unsigned at;
+
+	/* Ends: reads that have been started come to an end. */
+	while (in_flight) {
+		unsigned came = take_completions(reader, number);
+
+		in_flight -= came;
+		if (!came)
+			sched_yield();
+	}
+	io_uring_queue_exit(&worker->ring);
+	worker->has_ring = false;
+	for (at = 0; at < worker->idle_count; at++)
+		idle[worker->idle[at]] = true;
+	for (at = 0; at < READER_DEPTH; at++) {
+		if (idle[at])
+			continue;
+		if (!stopping(reader))
+			read_waiting(reader, number, &worker->slots[at], 0, NULL);
+		worker->idle[worker->idle_count++] = (uint16_t)at;
+	}
+}
+
+/* Submits what was prepared, waits for at least one read and handles what has come in. */
+static void collect(struct reader *reader, unsigned number)
+{
+	struct worker *worker = &reader->workers[number];
+	int ret = io_uring_submit_and_wait(&worker->ring, 1);
+	bool short_of = ret == -EAGAIN || ret == -EBUSY;
+
+	worker->refusals = short_of ? worker->refusals + 1 : 0;
+	if ((ret < 0 && !short_of && ret != -EINTR) || worker->refusals > REFUSALS_MAX) {
+		give_up_ring(reader, number);
+		return;
+	}
+	if (ret < 0)
+		sched_yield(); /* the kernel is short of something; what is in flight goes on */
+	take_completions(reader, number);
 }
 
 static void worker_finish(struct reader *reader, unsigned number)
@@ -384,17 +427,16 @@ static void worker_run(void *argument, unsigned number)
 		bool more = !stopping(reader) &&
 			    (count || pool_range_take(&reader->range, &first, &count));
 
-		if (more) {
+		/* Ends: each round starts a read, of which there are so many, or waits one out. */
+		if (more && worker->idle_count) {
 			start_read(reader, number, first++);
 			count--;
-		} else if (worker->idle_count == READER_DEPTH) {
+		} else if (worker->idle_count < READER_DEPTH) {
+			collect(reader, number);
+		} else {
 			worker_finish(reader, number);
 			return;
 		}
-		/* Ends: each round starts a read, of which there are so many, or waits one out. */
-		if (worker->idle_count < READER_DEPTH && (!more || !worker->idle_count) &&
-		    !collect(reader, number))
-			return;
 	}
 }
 

@@ -6,7 +6,7 @@
  * A block that is in the page cache is read at once (preadv2 with RWF_NOWAIT)
  * and handled while it is in the CPU's own cache. One that is not goes to the
  * worker's io_uring, where up to READER_DEPTH wait at a time; where io_uring is
- * not to be had the worker reads and waits.
+ * not to be had, or fails on the way, the worker reads and waits.
  *
  * Who may call: reader_pass from one thread at a time, not from a worker;
  * reader_cancel from any thread; reader_progress likewise.

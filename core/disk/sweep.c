@@ -20,8 +20,8 @@ struct sweep {
 	uint64_t owner;
 	sweep_leaf_fn *fn;
 	void *argument;
-	struct block_list level;   /* being read */
-	struct block_list *found;  /* the next level, a list for each worker */
+	struct block_list level;  /* being read */
+	struct block_list *found; /* the next level, a list for each worker */
 	unsigned workers;
 };
 
@@ -106,7 +106,7 @@ static int next_level(struct sweep *sweep, struct rs_error *error)
 static int sweep_levels(struct sweep *sweep, struct reader *reader, const struct tree_root *root,
 			const struct pool_watch *watch, struct rs_error *error)
 {
-	struct reader_pass pass = {.argument = sweep, .expect = expect_block, .block = on_block};
+	struct reader_pass pass = { .argument = sweep, .expect = expect_block, .block = on_block };
 	int ret = list_room(&sweep->level, 1);
 
 	if (ret)
@@ -125,7 +125,7 @@ static int sweep_levels(struct sweep *sweep, struct reader *reader, const struct
 int sweep_tree(struct reader *reader, const struct tree_root *root, sweep_leaf_fn *fn,
 	       void *argument, const struct pool_watch *watch, struct rs_error *error)
 {
-	struct sweep sweep = {.owner = tree_owner(root->id), .fn = fn, .argument = argument};
+	struct sweep sweep = { .owner = tree_owner(root->id), .fn = fn, .argument = argument };
 	unsigned worker;
 	int ret;
 

@@ -50,7 +50,7 @@ static uint32_t first_slot(const struct walk *walk, const uint8_t *block)
 		return 0;
 	slot = node_lower_bound(block, walk->from);
 	if (node_level(block) && slot) {
-		struct format_key key = {0};
+		struct format_key key = { 0 };
 
 		if (slot < node_count(block))
 			key = node_key(block, slot);

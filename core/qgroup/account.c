@@ -58,14 +58,13 @@ static void destroy_chains(struct account *account)
 int account_init(struct account *account, struct rs_image *image, struct reader *reader,
 		 const struct subvol_list *subvols, struct rs_error *error)
 {
-	*account = (struct account){.image = image, .reader = reader, .subvols = subvols};
+	*account = (struct account){ .image = image, .reader = reader, .subvols = subvols };
 	account->workers = pool_threads(reader_pool(reader));
 	if (rootset_table_init(&account->sets))
 		return error_no_memory(error, "the root sets");
 	if (extent_table_init(&account->extents))
 		goto no_extents;
-	account->tallies =
-		alloc_aligned(ORDER_LINE, account->workers, sizeof(struct ledger_tally));
+	account->tallies = alloc_aligned(ORDER_LINE, account->workers, sizeof(struct ledger_tally));
 	if (!account->tallies)
 		goto no_tallies;
 	account->chains = alloc_aligned(ORDER_LINE, account->workers, sizeof(struct chain));
@@ -153,7 +152,7 @@ static int tally_block(struct account *account, unsigned worker, const struct le
 		       uint64_t bytenr, const struct run *list, size_t count)
 {
 	uint32_t node_bytes = account->image->rules.node_bytes;
-	struct runs more = {0};
+	struct runs more = { 0 };
 	struct run single;
 	size_t at;
 	int ret = 0;
@@ -187,7 +186,7 @@ static int reach_children(struct account *account, struct chain *chain, const ui
 		};
 		struct tree_block *child;
 
-		if (!chain_take(chain, &item, &ret)) {
+		if (!chain_take(chain, &item, &ret) && !ret) {
 			ret = account_find_child(account, block, slot, &child, error);
 			if (ret)
 				return ret;
@@ -295,11 +294,11 @@ static int list_blocks(struct level_job *job, uint32_t count)
 		return -ENOMEM;
 	for (at = 0; at < count; at++) {
 		struct tree_block *block = tree_block_table_at(table, at + 1);
-		struct run single = {0, 0};
+		struct run single = { 0, 0 };
 		const struct run *list;
 
 		runs_read(&block->runs, &single, &list);
-		job->blocks[at] = (struct block_place){block, list->begin};
+		job->blocks[at] = (struct block_place){ block, list->begin };
 	}
 	return 0;
 }
@@ -315,7 +314,7 @@ static uint64_t level_grain(const struct account *account, uint32_t count)
 static int read_level(struct account *account, uint8_t level, const struct pool_watch *watch,
 		      struct rs_error *error)
 {
-	struct level_job job = {.account = account, .level = level};
+	struct level_job job = { .account = account, .level = level };
 	struct reader_pass pass = {
 		.argument = &job,
 		.expect = expect_block,
@@ -338,8 +337,8 @@ static int read_level(struct account *account, uint8_t level, const struct pool_
 	pass.count = count;
 	pass.grain = level_grain(account, count);
 	qsort(job.blocks, count, sizeof(*job.blocks),
-	      reader_wants_address_order(account->reader, &pass) ? compare_addresses
-								 : compare_places);
+	      reader_wants_address_order(account->reader, &pass) ? compare_addresses :
+								   compare_places);
 	ret = reader_pass(account->reader, &pass, watch, error);
 	alloc_free(job.blocks);
 	return ret;
@@ -349,7 +348,7 @@ static int read_level(struct account *account, uint8_t level, const struct pool_
 static int reach_root(struct account *account, const struct subvol *subvol, struct rs_error *error)
 {
 	struct node_expect expect = tree_root_expect(&subvol->root);
-	struct run run = {subvol->position, subvol->position + 1};
+	struct run run = { subvol->position, subvol->position + 1 };
 	struct tree_block_table *table = account_level(account, expect.level);
 	struct tree_block *block;
 	int ret;
@@ -373,8 +372,8 @@ static int reach_roots(struct account *account, struct rs_error *error)
 	for (at = 0; !ret && at < account->subvols->count; at++) {
 		const struct subvol *subvol = &account->subvols->subvols[at];
 
-		ret = subvol->dropping ? account_reach_dropping(account, subvol, error)
-				       : reach_root(account, subvol, error);
+		ret = subvol->dropping ? account_reach_dropping(account, subvol, error) :
+					 reach_root(account, subvol, error);
 		if (ret)
 			error_add_place(error, "tree %" PRIu64, subvol->root.id);
 	}
@@ -428,7 +427,7 @@ static void settle_worker(void *argument, unsigned worker)
 
 int account_settle(struct account *account, struct rs_error *error)
 {
-	struct settle_job job = {.account = account};
+	struct settle_job job = { .account = account };
 	uint32_t extents = extent_table_limit(&account->extents) - 1;
 	int ret;
 

@@ -122,8 +122,7 @@ static int sort_children(struct ancestry *work)
 	if (!children)
 		return -1;
 	for (at = 0; at < work->count; at++)
-		children[at] =
-			(struct child){work->source[at], at, work->subvols[at].created};
+		children[at] = (struct child){ work->source[at], at, work->subvols[at].created };
 	qsort(children, work->count, sizeof(*children), compare_children);
 	for (at = 0; at < work->count; at++) {
 		while (source <= children[at].source)
@@ -154,8 +153,8 @@ static int add_family(struct ancestry *work, struct lineage *lineage, uint32_t f
 		if (work->visited[number])
 			continue;
 		work->visited[number] = true;
-		ret = element ? lineage_add_snapshot(lineage, element, id, &element)
-			      : lineage_add_family(lineage, id, &element);
+		ret = element ? lineage_add_snapshot(lineage, element, id, &element) :
+				lineage_add_family(lineage, id, &element);
 		if (ret)
 			return ret;
 		/* The youngest comes off the stack first: it was put behind the source last. */
@@ -185,7 +184,7 @@ static int add_families(struct ancestry *work, struct lineage *lineage)
 
 int ancestry_build(struct subvol_list *list, struct rs_error *error)
 {
-	struct ancestry work = {.subvols = list->subvols, .count = (uint32_t)list->count};
+	struct ancestry work = { .subvols = list->subvols, .count = (uint32_t)list->count };
 	size_t room = list->count * 2 + 1;
 	int ret = -1;
 

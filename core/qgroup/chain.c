@@ -7,7 +7,7 @@
 
 int chain_init(struct chain *chain, uint32_t items)
 {
-	*chain = (struct chain){.capacity = items};
+	*chain = (struct chain){ .capacity = items };
 	chain->links = alloc_array(items, sizeof(*chain->links));
 	chain->next = alloc_array(items, sizeof(*chain->next));
 	if (chain->links && chain->next)
@@ -20,7 +20,7 @@ void chain_destroy(struct chain *chain)
 {
 	alloc_free(chain->links);
 	alloc_free(chain->next);
-	*chain = (struct chain){0};
+	*chain = (struct chain){ 0 };
 }
 
 void chain_begin(struct chain *chain, const struct run *runs, size_t count)

@@ -40,7 +40,7 @@ struct chain {
 	uint32_t cursor;
 	struct chain_link *next; /* of this block */
 	uint32_t next_count;
-	uint32_t capacity; /* of both */
+	uint32_t capacity;      /* of both */
 	const struct run *runs; /* that reach this block; at least one */
 	size_t run_count;
 } __attribute__((aligned(ORDER_LINE)));
@@ -58,7 +58,7 @@ void chain_begin(struct chain *chain, const struct run *runs, size_t count);
  * Items of the block in ascending order. True if the block before had the same
  * one: it is taken over, and nothing else is to be done. If false, the caller
  * finds the target and calls chain_add. An error of runs_add goes to `*result`,
- * which is left alone otherwise.
+ * which is left alone otherwise; it may come with either answer, and ends the work.
  */
 bool chain_take(struct chain *chain, const struct chain_item *item, int *result);
 

@@ -25,8 +25,9 @@ static int path_block_add(struct account *account, uint64_t bytenr, uint8_t leve
 	if (!larger)
 		return -ENOMEM;
 	account->path_blocks = larger;
-	larger[account->path_block_count++] =
-		(struct account_path_block){.bytenr = bytenr, .position = position, .level = level};
+	larger[account->path_block_count++] = (struct account_path_block){ .bytenr = bytenr,
+									   .position = position,
+									   .level = level };
 	return 0;
 }
 
@@ -45,7 +46,7 @@ static uint32_t first_left(const struct subvol *subvol, const uint8_t *block)
 static int reach_path(struct account *account, const struct subvol *subvol, uint8_t *block,
 		      struct rs_error *error)
 {
-	struct run run = {subvol->position, subvol->position + 1};
+	struct run run = { subvol->position, subvol->position + 1 };
 	struct node_expect expect = tree_root_expect(&subvol->root);
 	int ret;
 
@@ -98,7 +99,7 @@ int account_add_path_runs(struct account *account, uint64_t bytenr, uint8_t leve
 
 	for (at = 0; at < account->path_block_count; at++) {
 		struct account_path_block *path = &account->path_blocks[at];
-		struct run run = {path->position, path->position + 1};
+		struct run run = { path->position, path->position + 1 };
 
 		if (path->bytenr != bytenr || path->level != level)
 			continue;
@@ -115,7 +116,7 @@ int account_tally_paths(struct account *account)
 
 	for (at = 0; at < account->path_block_count; at++) {
 		const struct account_path_block *path = &account->path_blocks[at];
-		struct runs runs = {0};
+		struct runs runs = { 0 };
 		struct run single;
 		const struct run *list;
 		size_t count;

@@ -76,7 +76,7 @@ static int extent_make(void *context, const void *key, uint32_t *number)
 int extent_table_get(struct extent_table *table, uint64_t bytenr, uint64_t bytes,
 		     struct extent **extent, bool *fresh, struct rs_error *error)
 {
-	struct extent key = {.bytenr = bytenr, .bytes = bytes};
+	struct extent key = { .bytenr = bytenr, .bytes = bytes };
 	uint64_t hash = idtable_hash_u64(bytenr);
 	uint32_t number = idtable_find(&table->ids, hash, extent_equal, table, &key);
 
@@ -173,7 +173,7 @@ int tree_block_table_get(struct tree_block_table *table, const struct node_expec
 
 struct tree_block *tree_block_table_find(const struct tree_block_table *table, uint64_t bytenr)
 {
-	struct node_expect key = {.bytenr = bytenr};
+	struct node_expect key = { .bytenr = bytenr };
 	uint32_t number;
 
 	rcu_section_enter();

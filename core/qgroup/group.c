@@ -11,7 +11,7 @@ void group_table_destroy(struct group_table *table)
 	alloc_free(table->groups);
 	alloc_free(table->relations);
 	alloc_free(table->member_space);
-	*table = (struct group_table){0};
+	*table = (struct group_table){ 0 };
 }
 
 /* Room for one more element of `bytes` bytes behind `count`; NULL if there is no memory. */
@@ -29,13 +29,14 @@ static void *grown(void *array, size_t count, size_t *capacity, size_t bytes)
 
 struct group *group_table_add(struct group_table *table, uint64_t id)
 {
-	struct group *groups = grown(table->groups, table->count, &table->capacity, sizeof(*groups));
+	struct group *groups =
+		grown(table->groups, table->count, &table->capacity, sizeof(*groups));
 
 	if (!groups)
 		return NULL;
 	table->groups = groups;
 	table->sorted = false;
-	groups[table->count] = (struct group){.id = id};
+	groups[table->count] = (struct group){ .id = id };
 	return &groups[table->count++];
 }
 
@@ -51,7 +52,7 @@ int group_table_relate(struct group_table *table, uint64_t member, uint64_t pare
 		return -ENOMEM;
 	table->relations = relations;
 	table->sorted = false;
-	relations[table->relation_count++] = (struct group_relation){member, parent};
+	relations[table->relation_count++] = (struct group_relation){ member, parent };
 	return 0;
 }
 
@@ -117,13 +118,14 @@ static void link_members(struct group_table *table, size_t *dangling)
 
 int group_table_sort(struct group_table *table, size_t *dangling)
 {
+	uint32_t *space = alloc_array(table->relation_count + 1, sizeof(*space));
 	size_t at;
 
 	*dangling = 0;
-	alloc_free(table->member_space);
-	table->member_space = alloc_array(table->relation_count + 1, sizeof(uint32_t));
-	if (!table->member_space)
+	if (!space)
 		return -ENOMEM;
+	alloc_free(table->member_space);
+	table->member_space = space;
 	for (at = 0; at < table->count; at++) {
 		table->groups[at].members = NULL;
 		table->groups[at].member_count = 0;
@@ -170,7 +172,7 @@ void group_walk_destroy(struct group_walk *walk)
 {
 	alloc_free(walk->seen);
 	alloc_free(walk->stack);
-	*walk = (struct group_walk){0};
+	*walk = (struct group_walk){ 0 };
 }
 
 /* Each group is put on the stack once a walk, so it cannot grow past the table. */

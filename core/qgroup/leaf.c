@@ -7,9 +7,6 @@
 #include "core/disk/image.h"
 #include "core/qgroup/account_impl.h"
 
-/* The kernel makes none over 256 MiB; far above that, sums of all extents still fit 64 bits. */
-#define EXTENT_BYTES_MAX (UINT64_C(1) << 30)
-
 #define INLINE_BYTES offsetof(struct btrfs_file_extent_item, disk_bytenr)
 
 struct file_extent {
@@ -56,7 +53,7 @@ static int extent_check(const struct rs_image *image, const struct file_extent *
 	uint32_t sector = image->rules.sector_bytes;
 	uint64_t last = extent->bytenr + extent->bytes - 1;
 
-	if (!extent->bytes || extent->bytes > EXTENT_BYTES_MAX || extent->bytenr % sector ||
+	if (!extent->bytes || extent->bytes > FORMAT_EXTENT_BYTES_MAX || extent->bytenr % sector ||
 	    extent->bytes % sector || last < extent->bytenr)
 		return error_set_at(error, -EUCLEAN, extent->bytenr,
 				    "data extent of %" PRIu64 " bytes makes no sense",
@@ -73,7 +70,7 @@ static int extent_check(const struct rs_image *image, const struct file_extent *
 static int reach_extent(struct account *account, struct chain *chain, const struct chain_item *item,
 			struct rs_error *error)
 {
-	struct file_extent file_extent = {item->bytenr, item->check};
+	struct file_extent file_extent = { item->bytenr, item->check };
 	struct extent *extent;
 	bool fresh;
 	int ret;
@@ -109,7 +106,7 @@ int account_reach_extents(struct account *account, struct chain *chain, const ui
 		item.key = format_key_read(&header->key);
 		item.bytenr = file_extent.bytenr;
 		item.check = file_extent.bytes;
-		if (!chain_take(chain, &item, &ret))
+		if (!chain_take(chain, &item, &ret) && !ret)
 			ret = reach_extent(account, chain, &item, error);
 		else if (ret)
 			ret = error_no_memory(error, "the root sets");

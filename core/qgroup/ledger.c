@@ -43,8 +43,7 @@ int ledger_add(struct ledger_tally *tally, uint32_t set, uint64_t data, uint64_t
 		entries = alloc_resize(tally->entries, larger, sizeof(*entries));
 		if (!entries)
 			return -ENOMEM;
-		memset(entries + tally->capacity, 0,
-		       (larger - tally->capacity) * sizeof(*entries));
+		memset(entries + tally->capacity, 0, (larger - tally->capacity) * sizeof(*entries));
 		tally->entries = entries;
 		tally->capacity = larger;
 	}
@@ -242,7 +241,7 @@ static void count_group(const struct count_job *job, struct member_scratch *scra
 	group_walk_leaves(&scratch->walk, job->groups, group, mark_member, scratch);
 	for (at = 1; at <= positions; at++)
 		scratch->members[at] += scratch->members[at - 1];
-	group->count = (struct group_count){0};
+	group->count = (struct group_count){ 0 };
 	for (at = 0; at < flat->count; at++) {
 		uint32_t members = count_within(flat, at, scratch->members);
 
@@ -255,7 +254,7 @@ static void count_group(const struct count_job *job, struct member_scratch *scra
 static void count_worker(void *argument, unsigned worker)
 {
 	struct count_job *job = argument;
-	struct member_scratch scratch = {.subvols = job->subvols};
+	struct member_scratch scratch = { .subvols = job->subvols };
 	uint64_t first;
 	uint64_t count;
 
@@ -279,8 +278,8 @@ int ledger_count_groups(const struct ledger_tally *ledger, const struct rootset_
 			const struct subvol_list *subvols, struct group_table *groups,
 			struct pool *pool)
 {
-	struct flat_sets flat = {0};
-	struct count_job job = {.sets = &flat, .subvols = subvols, .groups = groups};
+	struct flat_sets flat = { 0 };
+	struct count_job job = { .sets = &flat, .subvols = subvols, .groups = groups };
 	int ret;
 
 	ret = flat_sets_build(&flat, ledger, sets, subvols);

@@ -12,7 +12,7 @@
 
 int lineage_init(struct lineage *lineage)
 {
-	*lineage = (struct lineage){0};
+	*lineage = (struct lineage){ 0 };
 	lineage->elements = alloc_zeroed(FIRST_CAPACITY, sizeof(*lineage->elements));
 	if (!lineage->elements)
 		return -ENOMEM;
@@ -24,7 +24,7 @@ int lineage_init(struct lineage *lineage)
 void lineage_destroy(struct lineage *lineage)
 {
 	alloc_free(lineage->elements);
-	*lineage = (struct lineage){0};
+	*lineage = (struct lineage){ 0 };
 }
 
 /* Room for `more` elements. */
@@ -75,7 +75,8 @@ static void lineage_spread(struct lineage *lineage, uint32_t element)
 
 		most *= 2.0 / 1.5;
 		low = label & ~(size - 1);
-		while (elements[first].previous && elements[elements[first].previous].label >= low) {
+		while (elements[first].previous &&
+		       elements[elements[first].previous].label >= low) {
 			first = elements[first].previous;
 			count++;
 		}
@@ -107,10 +108,11 @@ static uint32_t lineage_insert(struct lineage *lineage, uint32_t before, uint64_
 	else
 		fresh = lineage->used++;
 	if (label_behind(lineage, before) - elements[before].label < 2)
-		lineage_spread(lineage, before); /* never the head: behind it goes the first of all */
+		lineage_spread(lineage,
+			       before); /* never the head: behind it goes the first of all */
 	after = elements[before].next;
-	elements[fresh].label =
-		elements[before].label + (label_behind(lineage, before) - elements[before].label) / 2;
+	elements[fresh].label = elements[before].label +
+				(label_behind(lineage, before) - elements[before].label) / 2;
 	elements[fresh].root = root;
 	elements[fresh].previous = before;
 	elements[fresh].next = after;

@@ -9,6 +9,8 @@
 #include "core/base/error.h"
 #include "core/disk/sweep.h"
 
+#define SECTOR_BYTES_MIN 4096U
+
 struct owner_sum {
 	uint64_t data;
 	uint64_t metadata;
@@ -123,10 +125,13 @@ static int count_extent(const struct owner_account *owner, unsigned worker, cons
 	uint64_t root;
 
 	if (bytes < sizeof(*item))
-		return error_set_at(error, -EUCLEAN, key.objectid, "extent item has %u bytes, needs %zu",
-				    bytes, sizeof(*item));
+		return error_set_at(error, -EUCLEAN, key.objectid,
+				    "extent item has %u bytes, needs %zu", bytes, sizeof(*item));
 	if (!(format_le64(&item->flags) & BTRFS_EXTENT_FLAG_DATA))
 		return 0;
+	if (!key.offset || key.offset > FORMAT_EXTENT_BYTES_MAX || key.offset % SECTOR_BYTES_MIN)
+		return error_set_at(error, -EUCLEAN, key.objectid,
+				    "data extent of %" PRIu64 " bytes makes no sense", key.offset);
 	if (find_owner((const uint8_t *)(item + 1), bytes - (uint32_t)sizeof(*item), &root))
 		return error_set_at(error, -EUCLEAN, key.objectid,
 				    "inline references of the extent item are damaged");
@@ -175,14 +180,17 @@ int owner_count_groups(const struct owner_account *owner, struct group_table *gr
 	/* Sorted by level, so members have their numbers before the groups above them. */
 	for (at = 0; at < groups->count; at++) {
 		struct group *group = &groups->groups[at];
-		struct group_count count = {0};
+		struct group_count count = { 0 };
 
 		for (worker = 0; worker < owner->workers; worker++) {
 			count.data_rfer += owner->sums[worker].groups[at].data;
 			count.rfer += owner->sums[worker].groups[at].metadata;
 		}
 		count.rfer += count.data_rfer;
-		if (group_level(group->id))
+		/* Chains of groups may be 65,535 long: those are not walked from each end. */
+		if (group->member_count == 1)
+			add_leaf(&count, &groups->groups[group->members[0]]);
+		else if (group_level(group->id))
 			group_walk_leaves(&walk, groups, group, add_leaf, &count);
 		count.excl = count.rfer;
 		count.data_excl = count.data_rfer;

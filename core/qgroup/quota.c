@@ -119,14 +119,15 @@ static int read_quota_item(void *argument, const struct tree_item *item, struct 
 int quota_read(struct rs_image *image, const struct tree_root *root, struct quota_status *status,
 	       struct group_table *groups, struct rs_error *error)
 {
-	struct quota_reading reading = {.image = image, .status = status, .groups = groups};
+	struct quota_reading reading = { .image = image, .status = status, .groups = groups };
 	int ret;
 
-	*status = (struct quota_status){0};
+	*status = (struct quota_status){ 0 };
 	if (!root->bytenr)
 		return 0;
 	ret = tree_walk(image, root, NULL, NULL, read_quota_item, &reading, error);
 	if (!ret && !reading.has_status)
-		image_warn(image, "there is a quota tree, but no status in it: quotas count as off");
+		image_warn(image,
+			   "there is a quota tree, but no status in it: quotas count as off");
 	return ret;
 }

@@ -94,7 +94,7 @@ void rootset_table_destroy(struct rootset_table *table)
 int rootset_intern(struct rootset_table *table, const uint32_t *boundaries, uint32_t count,
 		   uint32_t *id)
 {
-	struct rootset_key key = {boundaries, count};
+	struct rootset_key key = { boundaries, count };
 	uint64_t hash;
 	bool made;
 

@@ -33,7 +33,7 @@ static uint64_t word_of_run(struct run run)
 
 static struct run run_of_word(uint64_t word)
 {
-	struct run run = {(uint32_t)word >> 1, (uint32_t)(word >> 32)};
+	struct run run = { (uint32_t)word >> 1, (uint32_t)(word >> 32) };
 
 	return run;
 }
@@ -128,6 +128,7 @@ static int add_to_list(struct runs *runs, uint64_t word, struct run run)
 		if (!order_cas_acquire(&runs->word, &word, word | LOCKED))
 			return -EAGAIN;
 	}
+	window_pass("runs.list-held");
 	ret = list_add(&list, run);
 	/* RUNS.list: what was written in the list comes before the lock is given back. */
 	order_store_release(&runs->word, (uint64_t)(uintptr_t)list);
@@ -141,6 +142,7 @@ static int try_add(struct runs *runs, struct run run)
 	uint64_t word = order_load_relaxed(&runs->word);
 	struct run has;
 
+	window_pass("runs.loaded");
 	if (word && !(word & SINGLE))
 		return add_to_list(runs, word, run);
 	if (word) {

@@ -28,7 +28,7 @@ static int compare_ids(const void *a, const void *b)
 
 struct subvol *subvol_list_find(const struct subvol_list *list, uint64_t id)
 {
-	struct subvol wanted = {.root.id = id};
+	struct subvol wanted = { .root.id = id };
 
 	if (!list->count)
 		return NULL;
@@ -47,7 +47,7 @@ static struct subvol *subvol_add(struct subvol_list *list)
 		list->subvols = subvols;
 		list->capacity = larger;
 	}
-	list->subvols[list->count] = (struct subvol){0};
+	list->subvols[list->count] = (struct subvol){ 0 };
 	return &list->subvols[list->count++];
 }
 
@@ -138,6 +138,9 @@ static int read_name(struct listing *listing, const struct tree_item *item, stru
 	if (bytes > item->bytes - sizeof(*disk))
 		return error_set_at(error, -EUCLEAN, item->leaf,
 				    "name of tree %" PRIu64 " is cut off", item->key.objectid);
+	if (!subvol_name_valid(disk + 1, bytes))
+		return error_set_at(error, -EUCLEAN, item->leaf,
+				    "name of tree %" PRIu64 " is no file name", item->key.objectid);
 	subvol->name = alloc_zeroed(bytes + 1U, 1);
 	if (!subvol->name)
 		return error_no_memory(error, "the names of subvolumes");
@@ -188,7 +191,7 @@ static int number_positions(struct subvol_list *list, struct rs_error *error)
 int subvol_list_read(struct rs_image *image, struct subvol_list *list, struct rs_error *error)
 {
 	const struct format_super *super = &image->devices.super;
-	struct listing listing = {image, list};
+	struct listing listing = { image, list };
 	struct tree_root root = {
 		.id = BTRFS_ROOT_TREE_OBJECTID,
 		.bytenr = format_le64(&super->root),
@@ -197,7 +200,7 @@ int subvol_list_read(struct rs_image *image, struct subvol_list *list, struct rs
 	};
 	int ret;
 
-	*list = (struct subvol_list){0};
+	*list = (struct subvol_list){ 0 };
 	ret = lineage_init(&list->lineage);
 	if (ret)
 		return error_no_memory(error, "the lineage");
@@ -222,5 +225,5 @@ void subvol_list_destroy(struct subvol_list *list)
 	alloc_free(list->subvols);
 	alloc_free(list->elements);
 	lineage_destroy(&list->lineage);
-	*list = (struct subvol_list){0};
+	*list = (struct subvol_list){ 0 };
 }

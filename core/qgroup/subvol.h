@@ -47,6 +47,9 @@ void subvol_list_destroy(struct subvol_list *list);
 /* NULL if there is none with that id. */
 struct subvol *subvol_list_find(const struct subvol_list *list, uint64_t id);
 
+/* Whether these bytes can be a name in a directory. */
+bool subvol_name_valid(const void *name, size_t bytes);
+
 /* Fills in each path, reading the directories that subvolumes stand in. 0 or as subvol_list_read. */
 int subvol_list_read_paths(struct rs_image *image, struct subvol_list *list, struct rs_error *error)
 	__attribute__((warn_unused_result));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Paths of subvolumes: names from root back references, directories from inode references. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "core/base/alloc.h"
@@ -12,17 +13,29 @@
 #define PATH_BYTES_MAX 65536U
 #define PATH_DEPTH_MAX 4096U
 
+/*
+ * What all paths together may cost, so that no image can ask for hours or for all
+ * memory: bytes, and directories looked up. Far above what real images need.
+ */
+#define BYTES_LEAST (UINT64_C(1) << 20)
+#define BYTES_EACH 512U
+#define LOOK_UPS_LEAST 4096U
+#define LOOK_UPS_EACH 16U
+
 /* A path that is built from its end to its beginning. */
 struct path_buffer {
 	char *text; /* PATH_BYTES_MAX */
 	size_t begin;
+	uint64_t bytes_left; /* of all paths; what is left of them when 0 is left out */
+	uint64_t look_ups_left;
 };
 
 /* The directory looked at last: snapshots mostly stand in one. */
 struct path_cache {
 	uint64_t subvol;
 	uint64_t directory;
-	char *path; /* with a slash at the end */
+	char *path; /* with a slash at the end, and no zero behind it */
+	size_t bytes;
 };
 
 struct inode_name {
@@ -31,10 +44,20 @@ struct inode_name {
 	bool too_long;
 };
 
+bool subvol_name_valid(const void *name, size_t bytes)
+{
+	return bytes && !memchr(name, 0, bytes) && !memchr(name, '/', bytes);
+}
+
 /* "part/" in front of what is there. */
 static bool prepend(struct path_buffer *buffer, const void *part, size_t bytes)
 {
-	if (buffer->begin < bytes + 1)
+	if (buffer->bytes_left <= bytes) {
+		buffer->bytes_left = 0;
+		return false;
+	}
+	buffer->bytes_left -= bytes + 1;
+	if (buffer->begin <= bytes)
 		return false;
 	buffer->text[--buffer->begin] = '/';
 	buffer->begin -= bytes;
@@ -53,6 +76,10 @@ static int take_name(void *argument, const struct tree_item *item, struct rs_err
 	bytes = format_le16(&disk->name_len);
 	if (bytes > item->bytes - sizeof(*disk))
 		return error_set_at(error, -EUCLEAN, item->leaf, "inode reference is cut off");
+	if (!subvol_name_valid(disk + 1, bytes))
+		return error_set_at(error, -EUCLEAN, item->leaf,
+				    "name of inode %" PRIu64 " is no file name",
+				    item->key.objectid);
 	name->parent = item->key.offset;
 	name->too_long = !prepend(name->buffer, disk + 1, bytes);
 	return TREE_STOP;
@@ -65,11 +92,14 @@ static int prepend_directory(struct rs_image *image, const struct subvol *subvol
 	unsigned depth;
 
 	for (depth = 0; directory != BTRFS_FIRST_FREE_OBJECTID; depth++) {
-		struct format_key from = {.objectid = directory, .type = BTRFS_INODE_REF_KEY};
+		struct format_key from = { .objectid = directory, .type = BTRFS_INODE_REF_KEY };
 		struct format_key to = from;
-		struct inode_name name = {.buffer = buffer};
+		struct inode_name name = { .buffer = buffer };
 		int ret;
 
+		if (!buffer->look_ups_left)
+			return -ENOENT;
+		buffer->look_ups_left--;
 		to.offset = UINT64_MAX;
 		ret = tree_walk(image, &subvol->root, &from, &to, take_name, &name, error);
 		if (ret)
@@ -92,21 +122,19 @@ static int prepend_place(struct rs_image *image, const struct subvol *parent,
 	if (subvol->directory == BTRFS_FIRST_FREE_OBJECTID)
 		return 0;
 	if (cache->path && cache->subvol == parent->root.id &&
-	    cache->directory == subvol->directory) {
-		size_t bytes = strlen(cache->path);
-
-		return prepend(buffer, cache->path, bytes - 1) ? 0 : -ENOENT;
-	}
+	    cache->directory == subvol->directory)
+		return prepend(buffer, cache->path, cache->bytes - 1) ? 0 : -ENOENT;
 	if (parent->dropping)
 		return -ENOENT;
 	ret = prepend_directory(image, parent, subvol->directory, buffer, error);
 	if (ret)
 		return ret;
 	alloc_free(cache->path);
-	cache->path = alloc_zeroed(end - buffer->begin + 1, 1);
+	cache->bytes = end - buffer->begin;
+	cache->path = alloc_array(cache->bytes, 1);
 	if (!cache->path)
 		return error_no_memory(error, "the paths of subvolumes");
-	memcpy(cache->path, buffer->text + buffer->begin, end - buffer->begin);
+	memcpy(cache->path, buffer->text + buffer->begin, cache->bytes);
 	cache->subvol = parent->root.id;
 	cache->directory = subvol->directory;
 	return 0;
@@ -156,8 +184,12 @@ static int read_path(struct rs_image *image, struct subvol_list *list, struct su
 
 int subvol_list_read_paths(struct rs_image *image, struct subvol_list *list, struct rs_error *error)
 {
-	struct path_buffer buffer = {.text = alloc_array(PATH_BYTES_MAX, 1)};
-	struct path_cache cache = {0};
+	struct path_buffer buffer = {
+		.text = alloc_array(PATH_BYTES_MAX, 1),
+		.bytes_left = BYTES_LEAST + BYTES_EACH * (uint64_t)list->count,
+		.look_ups_left = LOOK_UPS_LEAST + LOOK_UPS_EACH * (uint64_t)list->count,
+	};
+	struct path_cache cache = { 0 };
 	size_t at;
 	int ret = 0;
 
@@ -165,6 +197,8 @@ int subvol_list_read_paths(struct rs_image *image, struct subvol_list *list, str
 		return error_no_memory(error, "the paths of subvolumes");
 	for (at = 0; !ret && at < list->count; at++)
 		ret = read_path(image, list, &list->subvols[at], &cache, &buffer, error);
+	if (!buffer.bytes_left || !buffer.look_ups_left)
+		image_warn(image, "some subvolumes lie so deep that their paths were left out");
 	alloc_free(cache.path);
 	alloc_free(buffer.text);
 	return ret;

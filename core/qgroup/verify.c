@@ -44,7 +44,8 @@ static void tick(void *argument)
 	/* Relaxed: for the progress bar alone. */
 	uint64_t known = order_load_relaxed(&verify->account.blocks_known);
 
-	if (!verify->options->progress(verify->options->argument, done, done > known ? done : known))
+	if (!verify->options->progress(verify->options->argument, done,
+				       done > known ? done : known))
 		reader_cancel(verify->reader);
 }
 
@@ -61,7 +62,8 @@ static int add_missing_groups(struct verify *verify, struct rs_error *error)
 		return error_no_memory(error, "the groups");
 	if (dangling)
 		image_warn(verify->image,
-			   "%zu relations of quota groups name a group that is not there", dangling);
+			   "%zu relations of quota groups name a group that is not there",
+			   dangling);
 	return 0;
 }
 
@@ -123,9 +125,9 @@ static enum rs_match match(const struct verify *verify, const struct group *grou
 	if (!verify->status.on || verify->status.inconsistent || verify->status.rescan ||
 	    !group->has_stored)
 		return RS_MATCH_UNKNOWN;
-	return group->count.rfer == group->stored_rfer && group->count.excl == group->stored_excl
-		       ? RS_MATCH_YES
-		       : RS_MATCH_NO;
+	return group->count.rfer == group->stored_rfer && group->count.excl == group->stored_excl ?
+		       RS_MATCH_YES :
+		       RS_MATCH_NO;
 }
 
 static int report_group(const struct verify *verify, const struct group *group,
@@ -193,15 +195,14 @@ static int fill_report(struct verify *verify, struct rs_error *error)
 	const struct quota_status *status = &verify->status;
 	struct account *account = &verify->account;
 
-	report->mode = !status->on	? RS_QUOTA_OFF
-		       : status->simple ? RS_QUOTA_SIMPLE
-					: RS_QUOTA_FULL;
+	report->mode = !status->on    ? RS_QUOTA_OFF :
+		       status->simple ? RS_QUOTA_SIMPLE :
+					RS_QUOTA_FULL;
 	report->generation = rs_image_generation(verify->image);
 	report->inconsistent = status->inconsistent;
 	report->rescanning = status->rescan;
 	report->rescan_at = status->rescan_at;
-	report->referenced_bytes =
-		ledger_total(account->tallies, rootset_limit(&account->sets));
+	report->referenced_bytes = ledger_total(account->tallies, rootset_limit(&account->sets));
 	report->tree_blocks = account->tree_blocks;
 	report->data_extents = extent_table_limit(&account->extents) - 1;
 	report->threads = pool_threads(verify->pool);
@@ -232,7 +233,7 @@ static int set_up_and_run(struct verify *verify, struct rs_error *error)
 	unsigned threads = verify->options->threads;
 	int ret;
 
-	verify->watch = (struct pool_watch){PROGRESS_PERIOD_NS, tick, verify};
+	verify->watch = (struct pool_watch){ PROGRESS_PERIOD_NS, tick, verify };
 	ret = read_lists(verify, error);
 	if (ret)
 		goto free_lists;
@@ -242,7 +243,8 @@ static int set_up_and_run(struct verify *verify, struct rs_error *error)
 	ret = reader_create(verify->image, verify->pool, READER_IO_AUTO, &verify->reader, error);
 	if (ret)
 		goto destroy_pool;
-	ret = account_init(&verify->account, verify->image, verify->reader, &verify->subvols, error);
+	ret = account_init(&verify->account, verify->image, verify->reader, &verify->subvols,
+			   error);
 	if (ret)
 		goto destroy_reader;
 	ret = run(verify, error);
@@ -264,7 +266,7 @@ int rs_verify(struct rs_image *image, const struct rs_verify_options *options,
 	      struct rs_verify_report **report, struct rs_error *error)
 {
 	static const struct rs_verify_options defaults;
-	struct verify verify = {.image = image, .options = options ? options : &defaults};
+	struct verify verify = { .image = image, .options = options ? options : &defaults };
 	double begin = seconds_now();
 	int ret;
 

@@ -34,11 +34,11 @@ enum rs_match {
 /* One quota group. All sizes in bytes, logical, not multiplied by copies. */
 struct rs_group {
 	uint16_t level;
-	uint64_t number;      /* of a level-0 group: the subvolume id */
-	const char *path;     /* of the subvolume from the top level; NULL if it has none */
-	uint64_t rfer;        /* of extents that a member references */
-	uint64_t excl;        /* of extents that only members reference */
-	uint64_t data_rfer;   /* the same without tree blocks */
+	uint64_t number;    /* of a level-0 group: the subvolume id */
+	const char *path;   /* of the subvolume from the top level; NULL if it has none */
+	uint64_t rfer;      /* of extents that a member references */
+	uint64_t excl;      /* of extents that only members reference */
+	uint64_t data_rfer; /* the same without tree blocks */
 	uint64_t data_excl;
 	bool has_stored;
 	uint64_t stored_rfer; /* what the kernel stored */
@@ -49,9 +49,9 @@ struct rs_group {
 struct rs_verify_report {
 	enum rs_quota_mode mode;
 	uint64_t generation;
-	bool inconsistent;   /* the stored numbers are marked so */
-	bool rescanning;     /* a rescan is under way ... */
-	uint64_t rescan_at;  /* ... and has got to this address */
+	bool inconsistent;  /* the stored numbers are marked so */
+	bool rescanning;    /* a rescan is under way ... */
+	uint64_t rescan_at; /* ... and has got to this address */
 	size_t group_count;
 	const struct rs_group *groups; /* ascending by level, then number */
 	size_t mismatches;             /* groups with RS_MATCH_NO */
@@ -71,7 +71,7 @@ struct rs_verify_report {
 typedef bool rs_verify_progress_fn(void *argument, uint64_t blocks, uint64_t known);
 
 struct rs_verify_options {
-	unsigned threads; /* 0: one for each CPU allowed */
+	unsigned threads;                /* 0: one for each CPU allowed */
 	rs_verify_progress_fn *progress; /* may be NULL; called by the calling thread */
 	void *argument;
 };

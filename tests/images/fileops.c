@@ -14,6 +14,9 @@
  *   many PREFIX COUNT BYTES     files PREFIX0, PREFIX1, ... of BYTES zeros each
  *   fsync F                     as a program would: through the log tree
  *   simple-quota                turns simple quotas on, which old progs cannot do
+ *   delete V                    deletes the subvolume V and makes the kernel begin to drop it
+ *   sleep N                     N microseconds
+ *   freeze                      freezes the file system (a process later would be too late)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -224,6 +227,34 @@ static void op_simple_quota(char **word)
 	close(fd);
 }
 
+static void op_delete(char **word)
+{
+	struct btrfs_ioctl_vol_args args = { .fd = 0 };
+	int fd = open_file(".", O_RDONLY | O_DIRECTORY);
+
+	if (strlen(word[0]) > BTRFS_PATH_NAME_MAX)
+		fail("name too long", 0);
+	strcpy(args.name, word[0]);
+	check(ioctl(fd, BTRFS_IOC_SNAP_DESTROY, &args), "delete");
+	/* The sync also wakes the thread that drops deleted subvolumes. */
+	check(ioctl(fd, BTRFS_IOC_SYNC, NULL), "sync");
+	close(fd);
+}
+
+static void op_sleep(char **word)
+{
+	usleep((useconds_t)number(word[0]));
+}
+
+static void op_freeze(char **word)
+{
+	int fd = open_file(".", O_RDONLY | O_DIRECTORY);
+
+	(void)word;
+	check(ioctl(fd, FIFREEZE, NULL), "freeze");
+	close(fd);
+}
+
 static const struct operation {
 	const char *name;
 	int words;
@@ -236,6 +267,8 @@ static const struct operation {
 	{ "unlink", 1, op_unlink },	  { "mkdir", 1, op_mkdir },
 	{ "many", 3, op_many },		  { "fsync", 1, op_fsync },
 	{ "simple-quota", 0, op_simple_quota },
+	{ "delete", 1, op_delete },	  { "sleep", 1, op_sleep },
+	{ "freeze", 0, op_freeze },
 };
 
 static void run_line(char *line)

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include "bench/shim.h"
+
+#include <benchmark/benchmark.h>
+#include <ctime>
+#include <cstdio>
+#include <string>
+
+/* One thread of one benchmark. */
+struct bench_state {
+	benchmark::State *state;
+	bool begun;
+	double cpu_begin;
+	double cpu_end;
+};
+
+static bool any_failed;
+
+static double thread_cpu_seconds()
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+void bench_register(const char *name, bench_fn *fn, int threads)
+{
+	auto body = [fn](benchmark::State &state) {
+		bench_state mine{ &state, false, 0, 0 };
+
+		fn(&mine);
+	};
+
+	benchmark::RegisterBenchmark(name, body)->Threads(threads);
+}
+
+bool bench_running(struct bench_state *state)
+{
+	if (!state->begun) {
+		state->begun = true;
+		state->cpu_begin = thread_cpu_seconds();
+	}
+	if (state->state->KeepRunning())
+		return true;
+	state->cpu_end = thread_cpu_seconds();
+	return false;
+}
+
+int bench_thread(const struct bench_state *state)
+{
+	return state->state->thread_index();
+}
+
+void bench_done(struct bench_state *state, const char *unit, uint64_t count)
+{
+	double seconds = state->cpu_end - state->cpu_begin;
+	std::string name = std::string("cpu_ns_per_") + unit;
+
+	/* Counters of threads are summed unless told otherwise. */
+	state->state->counters[name] =
+		benchmark::Counter(count ? seconds * 1e9 / static_cast<double>(count) : 0,
+				   benchmark::Counter::kAvgThreads);
+}
+
+void bench_bytes(struct bench_state *state, uint64_t count)
+{
+	state->state->SetBytesProcessed(static_cast<int64_t>(count));
+}
+
+void bench_fail(struct bench_state *state, const char *why)
+{
+	any_failed = true;
+	state->state->SkipWithError(why);
+}
+
+int main(int argc, char **argv)
+{
+	bench_register_disk();
+	bench_register_sets();
+	benchmark::Initialize(&argc, argv);
+	if (benchmark::ReportUnrecognizedArguments(argc, argv))
+		return 2;
+	/* The library calls it a success when a filter matches nothing. */
+	if (!benchmark::RunSpecifiedBenchmarks()) {
+		std::fputs("refstorm-microbench: no benchmark has such a name\n", stderr);
+		return 6;
+	}
+	benchmark::Shutdown();
+	return any_failed ? 1 : 0;
+}
