@@ -105,12 +105,9 @@ static void alloc_overflow_is_no_memory(void **state)
 		size_t count;
 		size_t size;
 	} sizes[] = {
-		{ SIZE_MAX, 2 },
-		{ 2, SIZE_MAX },
-		{ SIZE_MAX / 2 + 1, 2 },
-		{ (size_t)1 << 33, (size_t)1 << 33 },
-		{ 1, SIZE_MAX },
-		{ 1, (size_t)PTRDIFF_MAX + 1 },
+		{ SIZE_MAX, 2 },         { 2, SIZE_MAX },
+		{ SIZE_MAX / 2 + 1, 2 }, { (size_t)1 << 33, (size_t)1 << 33 },
+		{ 1, SIZE_MAX },         { 1, (size_t)PTRDIFF_MAX + 1 },
 	};
 	unsigned char *block = alloc_array(4, 1);
 
@@ -183,12 +180,15 @@ static void alloc_resize_keeps_on_failure(void **state)
 }
 
 #define ALLOC_THREADS 4
-#define ALLOC_PER_THREAD 5000
+#define ALLOC_PER_THREAD 20000
+
+static pthread_barrier_t alloc_start;
 
 static void *alloc_count_failures(void *argument)
 {
 	unsigned *failures = argument;
 
+	pthread_barrier_wait(&alloc_start);
 	for (unsigned i = 0; i < ALLOC_PER_THREAD; i++) {
 		void *block = alloc_array(1, 16);
 
@@ -204,13 +204,16 @@ static unsigned alloc_failures_of_threads(void)
 	unsigned failures[ALLOC_THREADS] = { 0 };
 	unsigned sum = 0;
 
+	assert_int_equal(pthread_barrier_init(&alloc_start, NULL, ALLOC_THREADS), 0);
 	for (int i = 0; i < ALLOC_THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, alloc_count_failures,
-						&failures[i]), 0);
+						&failures[i]),
+				 0);
 	for (int i = 0; i < ALLOC_THREADS; i++) {
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 		sum += failures[i];
 	}
+	assert_int_equal(pthread_barrier_destroy(&alloc_start), 0);
 	return sum;
 }
 

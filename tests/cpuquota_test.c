@@ -169,8 +169,7 @@ static void cpuquota_both_versions(void **state)
 static void cpuquota_of_this_process(void **state)
 {
 	(void)state;
-	assert_int_equal(cpuquota_cpus(),
-			 cpuquota_cpus_at("/proc/self/cgroup", "/sys/fs/cgroup"));
+	assert_int_equal(cpuquota_cpus(), cpuquota_cpus_at("/proc/self/cgroup", "/sys/fs/cgroup"));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -471,6 +472,18 @@ static void pool_jobs_with_stalls(void **state)
 	assert_true(order_load_relaxed(&windows_passed) > 950);
 }
 
+static unsigned threads_alive(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	unsigned count = 0;
+
+	assert_non_null(tasks);
+	for (struct dirent *task = readdir(tasks); task; task = readdir(tasks))
+		count += task->d_name[0] != '.';
+	closedir(tasks);
+	return count;
+}
+
 /* From when the first worker parks, threads are to have more stack than there is memory. */
 static void ask_for_too_much_stack(const char *name, void *argument)
 {
@@ -491,6 +504,7 @@ static void pool_create_without_threads(void **state)
 	struct pool *pool = NULL;
 	pthread_attr_t before;
 	size_t bytes = (size_t)1 << 46;
+	unsigned alive = threads_alive();
 	int rc;
 
 	(void)state;
@@ -503,6 +517,10 @@ static void pool_create_without_threads(void **state)
 	assert_int_equal(rc, -EAGAIN);
 	assert_int_equal(error.code, -EAGAIN);
 	assert_null(pool);
+	/* A joined thread may still be on its last instructions in the kernel. */
+	for (int i = 0; i < 1000 && threads_alive() > alive; i++)
+		sleep_ns(MS);
+	assert_int_equal(threads_alive(), alive);
 }
 #endif
 

@@ -201,8 +201,8 @@ static void random_fill_fills(void **state)
 			uint64_t word = random_state_next(&words);
 
 			for (size_t j = i; j < i + 8; j++)
-				assert_int_equal(whole[j], j < count ? (word >> 8 * (j - i)) & 255
-								     : 0);
+				assert_int_equal(whole[j],
+						 j < count ? (word >> 8 * (j - i)) & 255 : 0);
 		}
 	}
 	random_state_seed(&random, 3, 3);

@@ -33,8 +33,10 @@ struct object {
 	uint64_t words[WORDS];
 };
 
+/* Any updater changes the first SLOTS, by exchange; each of the others has one writer. */
 struct shared {
-	order_ptr slots[SLOTS];
+	order_ptr slots[SLOTS + UPDATERS];
+	order_u32 updaters;
 	order_u32 ready; /* threads that have started */
 	order_u32 stop;
 	order_u64 reads;
@@ -59,8 +61,8 @@ static struct object *object_create(struct shared *shared, uint64_t value)
 
 static void object_free(struct rcu_deferred *deferred)
 {
-	struct object *object = (struct object *)((char *)deferred -
-						  offsetof(struct object, deferred));
+	struct object *object =
+		(struct object *)((char *)deferred - offsetof(struct object, deferred));
 
 	for (int i = 0; i < WORDS; i++) {
 		/* Volatile: else the compiler drops stores to memory that is freed next. */
@@ -97,7 +99,7 @@ static void *reader(void *argument)
 	order_fetch_add_relaxed(&shared->ready, 1);
 	do {
 		rcu_section_enter();
-		for (int i = 0; i < SLOTS; i++)
+		for (int i = 0; i < SLOTS + UPDATERS; i++)
 			broken += object_check(rcu_pointer_observe(&shared->slots[i]));
 		rcu_section_exit();
 		reads++;
@@ -108,21 +110,36 @@ static void *reader(void *argument)
 	return NULL;
 }
 
+/* Puts `next` into the slot and returns what was there. */
+static struct object *object_swap(struct shared *shared, uint64_t i, order_ptr *own,
+				  struct object *next)
+{
+	struct object *old;
+
+	if (i % 3 == 0) {
+		/* Relaxed: this updater is the only writer. */
+		old = order_load_relaxed(own);
+		rcu_pointer_publish(own, next);
+		return old;
+	}
+	/*
+	 * SLOT.swap: publishes the new object's words to readers and to the
+	 * updater that takes it out again, and sees the old one's.
+	 */
+	return order_exchange_acq_rel(&shared->slots[i % SLOTS], next);
+}
+
 static void *updater(void *argument)
 {
 	struct shared *shared = argument;
+	order_ptr *own = &shared->slots[SLOTS + order_fetch_add_relaxed(&shared->updaters, 1)];
 
 	rcu_thread_enroll();
 	order_fetch_add_relaxed(&shared->ready, 1);
 	while (order_load_relaxed(&shared->ready) < READERS + UPDATERS)
 		sched_yield();
 	for (uint64_t i = 1; i <= UPDATES; i++) {
-		struct object *next = object_create(shared, i);
-		/*
-		 * SLOT.swap: publishes the new object's words to readers and to the
-		 * updater that takes it out again, and sees the old one's.
-		 */
-		struct object *old = order_exchange_acq_rel(&shared->slots[i % SLOTS], next);
+		struct object *old = object_swap(shared, i, own, object_create(shared, i));
 
 		if (i % 64 == 0) {
 			/* Waiting and freeing is as good as deferring. */
@@ -147,7 +164,7 @@ static uint64_t run_readers_and_updaters(struct shared *shared)
 	memset(shared, 0, sizeof(*shared));
 	objects_freed = 0;
 	rcu_thread_enroll();
-	for (int i = 0; i < SLOTS; i++)
+	for (int i = 0; i < SLOTS + UPDATERS; i++)
 		rcu_pointer_publish(&shared->slots[i], object_create(shared, 1));
 	for (int i = 0; i < READERS; i++)
 		if (pthread_create(&readers[i], NULL, reader, shared))
@@ -160,7 +177,7 @@ static uint64_t run_readers_and_updaters(struct shared *shared)
 	order_store_relaxed(&shared->stop, 1);
 	for (int i = 0; i < READERS; i++)
 		pthread_join(readers[i], NULL);
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < SLOTS + UPDATERS; i++) {
 		struct object *last = order_load_relaxed(&shared->slots[i]);
 
 		rcu_defer(&last->deferred, object_free);
@@ -214,8 +231,8 @@ struct called {
  */
 static void where_called(struct rcu_deferred *deferred)
 {
-	struct called *called = (struct called *)((char *)deferred -
-						  offsetof(struct called, deferred));
+	struct called *called =
+		(struct called *)((char *)deferred - offsetof(struct called, deferred));
 
 	called->failed = sched_getaffinity(0, sizeof(called->mask), &called->mask) ||
 			 pthread_sigmask(SIG_SETMASK, NULL, &called->signals);

@@ -177,7 +177,7 @@ static unsigned at_most(unsigned value, unsigned limit)
 	return value < limit ? value : limit;
 }
 
-/* For any number of threads: as many packages as there are, then caches, then cores, then threads. */
+/* For any number of threads: first over the packages, then caches, then cores, then threads. */
 static void topology_spreads_outside_in(void **state)
 {
 	struct topology *topology;

@@ -132,6 +132,8 @@ int account_tally(struct account *account, unsigned worker, const struct run *ru
 	size_t at;
 	int ret;
 
+	if (!count) /* nobody's: it stays out of every number */
+		return ledger_add(&account->tallies[worker], ROOTSET_EMPTY, data, metadata);
 	if (count > BOUNDARIES_INLINE / 2) {
 		boundaries = alloc_array(count * 2, sizeof(*boundaries));
 		if (!boundaries)

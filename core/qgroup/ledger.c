@@ -251,6 +251,23 @@ static void count_group(const struct count_job *job, struct member_scratch *scra
 	}
 }
 
+/* A group of one member has that member's numbers. */
+static bool needs_pass(const struct group *group)
+{
+	return group_level(group->id) && group->member_count != 1;
+}
+
+/* Members stand before the groups above them: the table is sorted by level. */
+static void copy_single_members(struct group_table *groups)
+{
+	size_t at;
+
+	for (at = 0; at < groups->count; at++)
+		if (groups->groups[at].member_count == 1)
+			groups->groups[at].count =
+				groups->groups[groups->groups[at].members[0]].count;
+}
+
 static void count_worker(void *argument, unsigned worker)
 {
 	struct count_job *job = argument;
@@ -268,7 +285,7 @@ static void count_worker(void *argument, unsigned worker)
 	}
 	while (pool_range_take(&job->range, &first, &count))
 		for (; count--; first++)
-			if (group_level(job->groups->groups[first].id))
+			if (needs_pass(&job->groups->groups[first]))
 				count_group(job, &scratch, &job->groups->groups[first]);
 	group_walk_destroy(&scratch.walk);
 	alloc_free(scratch.members);
@@ -291,6 +308,7 @@ int ledger_count_groups(const struct ledger_tally *ledger, const struct rootset_
 		pool_run(pool, count_worker, &job, NULL);
 		if (order_load_relaxed(&job.no_memory)) /* relaxed: pool_run has returned */
 			ret = -ENOMEM;
+		copy_single_members(groups);
 	}
 	flat_sets_free(&flat);
 	return ret;

@@ -41,8 +41,8 @@ static uint64_t line_number;
 
 static void fail(const char *what, int error)
 {
-	fprintf(stderr, "fileops: line %" PRIu64 ": %s%s%s\n", line_number, what,
-		error ? ": " : "", error ? strerror(error) : "");
+	fprintf(stderr, "fileops: line %" PRIu64 ": %s%s%s\n", line_number, what, error ? ": " : "",
+		error ? strerror(error) : "");
 	exit(1);
 }
 
@@ -260,14 +260,21 @@ static const struct operation {
 	int words;
 	void (*run)(char **word);
 } operations[] = {
-	{ "write", 3, op_write },	  { "scatter", 3, op_scatter },
-	{ "buffered", 3, op_buffered },	  { "noise", 4, op_noise },
-	{ "clone", 5, op_clone },	  { "truncate", 2, op_truncate },
-	{ "punch", 3, op_punch },	  { "fallocate", 3, op_fallocate },
-	{ "unlink", 1, op_unlink },	  { "mkdir", 1, op_mkdir },
-	{ "many", 3, op_many },		  { "fsync", 1, op_fsync },
+	{ "write", 3, op_write },
+	{ "scatter", 3, op_scatter },
+	{ "buffered", 3, op_buffered },
+	{ "noise", 4, op_noise },
+	{ "clone", 5, op_clone },
+	{ "truncate", 2, op_truncate },
+	{ "punch", 3, op_punch },
+	{ "fallocate", 3, op_fallocate },
+	{ "unlink", 1, op_unlink },
+	{ "mkdir", 1, op_mkdir },
+	{ "many", 3, op_many },
+	{ "fsync", 1, op_fsync },
 	{ "simple-quota", 0, op_simple_quota },
-	{ "delete", 1, op_delete },	  { "sleep", 1, op_sleep },
+	{ "delete", 1, op_delete },
+	{ "sleep", 1, op_sleep },
 	{ "freeze", 0, op_freeze },
 };
 
@@ -276,7 +283,8 @@ static void run_line(char *line)
 	char *word[MAX_WORDS];
 	int words = 0;
 
-	for (char *save, *w = strtok_r(line, " \t\n", &save); w; w = strtok_r(NULL, " \t\n", &save)) {
+	for (char *save, *w = strtok_r(line, " \t\n", &save); w;
+	     w = strtok_r(NULL, " \t\n", &save)) {
 		if (*w == '#')
 			break;
 		if (words == MAX_WORDS)
