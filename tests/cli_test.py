@@ -374,4 +374,4 @@ if __name__ == '__main__':
     result = unittest.main(exit=False).result
     if not result.wasSuccessful() or not result.testsRun:
         sys.exit(1)
-    sys.exit(77 if result.skipped and all('loop' in why for _, why in result.skipped) else 0)
+    sys.exit(77 if any('loop' in why for _, why in result.skipped) else 0)

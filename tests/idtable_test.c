@@ -406,7 +406,7 @@ static void run_crowd(struct crowd *crowd)
 	for (writer = 0; writer < WRITERS; writer++)
 		free(crowd->ids[writer]);
 	book_destroy(&crowd->book);
-	threads_rcu_drain();
+	rcu_defer_barrier();
 	rcu_thread_leave();
 }
 

@@ -261,7 +261,7 @@ static void run_crowd(unsigned draws, uint64_t seed)
 	crowd_check(crowd);
 	rootset_table_destroy(&crowd->table);
 	lineage_destroy(&crowd->line.lineage);
-	threads_rcu_drain();
+	rcu_defer_barrier();
 	rcu_thread_leave();
 	free(crowd);
 }

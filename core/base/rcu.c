@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stddef.h>
 
@@ -18,9 +19,9 @@
 /*
  * liburcu is not instrumented, so the thread sanitizer has to be told what a
  * grace period orders: the end of every section before what follows the grace
- * period, deferring before its callback, and callbacks before what follows the
- * barrier. No more than that is told; the pointers are C11 atomics, which it
- * sees by itself, so that a pointer used outside a section is still a report.
+ * period, and deferring before its callback. No more than that is told; the
+ * pointers are C11 atomics, which it sees by itself, so that a pointer used
+ * outside a section is still a report.
  */
 #if defined(__SANITIZE_THREAD__)
 #define RCU_TSAN 1
@@ -34,7 +35,6 @@
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 static char rcu_tsan_grace;
-static char rcu_tsan_called;
 #define rcu_tsan_acquire(address) __tsan_acquire(address)
 #define rcu_tsan_release(address) __tsan_release(address)
 #else
@@ -52,6 +52,12 @@ _Static_assert(sizeof(struct rcu_deferred_real) <= sizeof(struct rcu_deferred),
 	       "struct rcu_deferred is too small for liburcu's head");
 _Static_assert(_Alignof(struct rcu_deferred_real) <= _Alignof(struct rcu_deferred),
 	       "struct rcu_deferred is not aligned enough for liburcu's head");
+
+/* What rcu_defer_barrier waits for. */
+struct rcu_last {
+	struct rcu_deferred deferred;
+	sem_t reached;
+};
 
 static __thread unsigned rcu_enrolled;
 static pthread_once_t rcu_once = PTHREAD_ONCE_INIT;
@@ -108,7 +114,6 @@ static void rcu_deferred_call(struct rcu_head *head)
 	rcu_tsan_acquire(&rcu_tsan_grace);
 	rcu_tsan_acquire(head);
 	real->fn((struct rcu_deferred *)real);
-	rcu_tsan_release(&rcu_tsan_called);
 }
 
 void rcu_defer(struct rcu_deferred *deferred, rcu_deferred_fn *fn)
@@ -125,10 +130,29 @@ void rcu_defer(struct rcu_deferred *deferred, rcu_deferred_fn *fn)
 	urcu_memb_call_rcu(&real->head, rcu_deferred_call);
 }
 
+static void rcu_reached(struct rcu_deferred *deferred)
+{
+	/* `deferred` is the first member. */
+	sem_post(&((struct rcu_last *)deferred)->reached);
+}
+
+/*
+ * All is deferred to one thread, which calls in the order of deferring: when this
+ * call has come, all before it have. liburcu's own barrier does the same, but the
+ * thread sanitizer sees a race in it.
+ */
 void rcu_defer_barrier(void)
 {
-	urcu_memb_barrier();
-	rcu_tsan_acquire(&rcu_tsan_called);
+	struct rcu_last last;
+
+	sem_init(&last.reached, 0, 0);
+	rcu_thread_enroll();
+	rcu_defer(&last.deferred, rcu_reached);
+	rcu_thread_leave();
+	/* Ends: a signal may interrupt it, the call comes. */
+	while (sem_wait(&last.reached))
+		;
+	sem_destroy(&last.reached);
 }
 
 void rcu_grace_wait(void)

@@ -50,28 +50,6 @@ void threads_run(unsigned count, threads_fn *fn, void *argument)
 	assert_int_equal(pthread_barrier_destroy(&job.start), 0);
 }
 
-struct drain {
-	struct rcu_deferred deferred; /* first, so that its address is the drain's */
-	order_u32 called;
-};
-
-static void drain_call(struct rcu_deferred *deferred)
-{
-	/* The load in threads_rcu_drain: all callbacks before this one. */
-	order_store_release(&((struct drain *)deferred)->called, 1);
-}
-
-void threads_rcu_drain(void)
-{
-	const struct timespec pause = { 0, 100000 };
-	struct drain drain = { .called = 0 };
-
-	rcu_defer(&drain.deferred, drain_call);
-	/* Ends: what is deferred is called in turn. The store in drain_call. */
-	while (!order_load_acquire(&drain.called))
-		nanosleep(&pause, NULL);
-}
-
 static uint64_t threads_seed(const char *name, const char *kind, const char *variable)
 {
 	const char *given = getenv(variable);

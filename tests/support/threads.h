@@ -18,13 +18,6 @@ typedef void threads_fn(void *argument, unsigned thread);
 void threads_run(unsigned count, threads_fn *fn, void *argument);
 
 /*
- * Returns when all that this thread has deferred with RCU was called. rcu_defer_barrier waits for
- * the same, but frees inside liburcu, which the thread sanitizer cannot follow once there have
- * been many threads: it then reports a race without the stack by which it would be suppressed.
- */
-void threads_rcu_drain(void);
-
-/*
  * The seeds of a run, each printed with `name`: REFSTORM_DATA_SEED and REFSTORM_TIMING_SEED, or
  * the time. The seed of the data gives the same data again, not the same interleaving.
  */
