@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/base/array.h"
 #include "core/base/error.h"
 
 /* Blocks of one level; the list that a worker fills is its own. */
@@ -27,18 +28,12 @@ struct sweep {
 
 static int list_room(struct block_list *list, size_t more)
 {
-	size_t larger = list->capacity ? list->capacity : 64;
-	struct node_expect *blocks;
+	struct node_expect *blocks =
+		array_grow(list->blocks, list->count, more, &list->capacity, sizeof(*blocks));
 
-	while (larger < list->count + more)
-		larger *= 2;
-	if (larger == list->capacity)
-		return 0;
-	blocks = alloc_resize(list->blocks, larger, sizeof(*blocks));
 	if (!blocks)
 		return -ENOMEM;
 	list->blocks = blocks;
-	list->capacity = larger;
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/base/alloc.h"
+#include "core/base/array.h"
 
 void group_table_destroy(struct group_table *table)
 {
@@ -14,23 +15,10 @@ void group_table_destroy(struct group_table *table)
 	*table = (struct group_table){ 0 };
 }
 
-/* Room for one more element of `bytes` bytes behind `count`; NULL if there is no memory. */
-static void *grown(void *array, size_t count, size_t *capacity, size_t bytes)
-{
-	size_t larger = *capacity ? *capacity * 2 : 16;
-
-	if (count < *capacity)
-		return array;
-	array = alloc_resize(array, larger, bytes);
-	if (array)
-		*capacity = larger;
-	return array;
-}
-
 struct group *group_table_add(struct group_table *table, uint64_t id)
 {
 	struct group *groups =
-		grown(table->groups, table->count, &table->capacity, sizeof(*groups));
+		array_grow(table->groups, table->count, 1, &table->capacity, sizeof(*groups));
 
 	if (!groups)
 		return NULL;
@@ -46,8 +34,8 @@ int group_table_relate(struct group_table *table, uint64_t member, uint64_t pare
 
 	if (group_level(member) >= group_level(parent))
 		return -EINVAL;
-	relations = grown(table->relations, table->relation_count, &table->relation_capacity,
-			  sizeof(*relations));
+	relations = array_grow(table->relations, table->relation_count, 1,
+			       &table->relation_capacity, sizeof(*relations));
 	if (!relations)
 		return -ENOMEM;
 	table->relations = relations;
