@@ -66,8 +66,8 @@ static int check_whole(const struct device *device, const struct format_super *s
 			 device->bytes, wanted);
 }
 
-static int device_open(struct device *device, const char *path, struct format_super *super,
-		       struct rs_error *error)
+static int device_open(struct device *device, const char *path, int flags,
+		       struct format_super *super, struct rs_error *error)
 {
 	struct stat status;
 	int ret;
@@ -81,7 +81,7 @@ static int device_open(struct device *device, const char *path, struct format_su
 	device->path = alloc_string(path);
 	if (!device->path)
 		return error_no_memory(error, "a path");
-	device->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	device->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
 	if (device->fd < 0) {
 		ret = error_set(error, -errno, "cannot be opened: %m");
 		goto free_path;
@@ -156,13 +156,13 @@ static void insert_sorted(struct device_set *set, const struct device *device)
 	set->devices[at] = *device;
 }
 
-static int add_path(struct device_set *set, const char *path, struct rs_error *error)
+static int add_path(struct device_set *set, const char *path, int flags, struct rs_error *error)
 {
 	struct device device = { .fd = -1 };
 	struct format_super super;
 	int ret;
 
-	ret = device_open(&device, path, &super, error);
+	ret = device_open(&device, path, flags, &super, error);
 	if (ret)
 		goto fail;
 	ret = check_fits(set, &device, &super, error);
@@ -220,7 +220,7 @@ static int check_complete(const struct device_set *set, struct rs_error *error)
 	return 0;
 }
 
-int device_set_open(struct device_set *set, const char *const *paths, size_t count,
+static int set_open(struct device_set *set, const char *const *paths, size_t count, int flags,
 		    struct rs_error *error)
 {
 	int ret = 0;
@@ -232,12 +232,24 @@ int device_set_open(struct device_set *set, const char *const *paths, size_t cou
 	if (!set->devices)
 		return error_no_memory(error, "the devices");
 	for (size_t i = 0; i < count && !ret; i++)
-		ret = add_path(set, paths[i], error);
+		ret = add_path(set, paths[i], flags, error);
 	if (!ret)
 		ret = check_complete(set, error);
 	if (ret)
 		device_set_close(set);
 	return ret;
+}
+
+int device_set_open(struct device_set *set, const char *const *paths, size_t count,
+		    struct rs_error *error)
+{
+	return set_open(set, paths, count, 0, error);
+}
+
+int device_set_open_direct(struct device_set *set, const char *const *paths, size_t count,
+			   struct rs_error *error)
+{
+	return set_open(set, paths, count, O_DIRECT, error);
 }
 
 void device_set_close(struct device_set *set)

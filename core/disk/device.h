@@ -34,6 +34,9 @@ struct device_set {
  */
 int device_set_open(struct device_set *set, const char *const *paths, size_t count,
 		    struct rs_error *error) __attribute__((warn_unused_result));
+/* The same with O_DIRECT, past the page cache, for devices that are mounted. */
+int device_set_open_direct(struct device_set *set, const char *const *paths, size_t count,
+			   struct rs_error *error) __attribute__((warn_unused_result));
 void device_set_close(struct device_set *set);
 
 /* NULL if there is none with that id. */

@@ -9,6 +9,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/error.h"
+#include "core/disk/mount.h"
 #include "core/disk/super.h"
 #include "core/disk/tree.h"
 
@@ -194,51 +195,102 @@ static void warn_of_super(struct rs_image *image)
 				  "counted");
 }
 
-int rs_image_open(const char *const *paths, size_t count, struct rs_image **out,
-		  struct rs_error *error)
+/* What comes behind the opening of the devices; `name` is for messages. */
+static int image_read_start(struct rs_image *image, const char *name, struct rs_error *error)
 {
-	struct rs_image *image;
+	int ret = super_check_supported(&image->devices.super, error);
+
+	if (ret)
+		return ret;
+	set_rules(image);
+	image->name = alloc_string(name);
+	image->chunks = chunk_map_create();
+	if (!image->name || !image->chunks)
+		return error_no_memory(error, "the chunk map");
+	ret = read_chunks(image, error);
+	if (!ret)
+		warn_of_super(image);
+	return ret;
+}
+
+static int image_open(const char *const *paths, size_t count, const char *name, bool direct,
+		      struct rs_image **out, struct rs_error *error)
+{
+	struct rs_image *image = alloc_zeroed(1, sizeof(*image));
 	int ret;
 
 	*out = NULL;
-	if (!count)
-		return error_set(error, -EINVAL, "no image given");
-	image = alloc_zeroed(1, sizeof(*image));
 	if (!image)
 		return error_no_memory(error, "an image");
+	image->direct = direct;
 	pthread_mutex_init(&image->warning_lock, NULL);
-	ret = device_set_open(&image->devices, paths, count, error);
+	ret = direct ? device_set_open_direct(&image->devices, paths, count, error) :
+		       device_set_open(&image->devices, paths, count, error);
 	if (ret) {
 		/* Which device is missing, it says of none of them. */
 		if (error && !error->where[0])
-			error_add_place(error, "%s", paths[0]);
-		goto free_image;
+			error_add_place(error, "%s", name);
+		pthread_mutex_destroy(&image->warning_lock);
+		alloc_free(image);
+		return ret;
 	}
-	ret = super_check_supported(&image->devices.super, error);
-	if (ret)
-		goto close_devices;
-	set_rules(image);
-	image->name = alloc_string(paths[0]);
-	image->chunks = chunk_map_create();
-	if (!image->name || !image->chunks) {
-		ret = error_no_memory(error, "the chunk map");
-		goto close_devices;
+	ret = image_read_start(image, name, error);
+	if (ret) {
+		error_add_place(error, "%s", name);
+		rs_image_close(image);
+		return ret;
 	}
-	ret = read_chunks(image, error);
-	if (ret)
-		goto close_devices;
-	warn_of_super(image);
 	*out = image;
 	return 0;
+}
 
-close_devices:
-	error_add_place(error, "%s", paths[0]);
-	rs_image_close(image);
+int rs_image_open(const char *const *paths, size_t count, struct rs_image **out,
+		  struct rs_error *error)
+{
+	*out = NULL;
+	if (!count)
+		return error_set(error, -EINVAL, "no image given");
+	return image_open(paths, count, paths[0], false, out, error);
+}
+
+int rs_image_open_live(const char *directory, struct rs_image **out, struct rs_error *error)
+{
+	struct mount_devices devices;
+	int ret = mount_devices_read(&devices, directory, error);
+
+	*out = NULL;
+	if (!ret) {
+		ret = image_open((const char *const *)devices.paths, devices.count, directory, true,
+				 out, error);
+		mount_devices_free(&devices);
+	}
 	return ret;
-free_image:
-	pthread_mutex_destroy(&image->warning_lock);
-	alloc_free(image);
-	return ret;
+}
+
+int rs_image_moved(const struct rs_image *image, struct rs_error *error)
+{
+	uint64_t generation = 0;
+	size_t at;
+
+	for (at = 0; at < image->devices.count; at++) {
+		const struct device *device = &image->devices.devices[at];
+		struct format_super super;
+		unsigned bad;
+		int ret = super_read(device->fd, device->bytes, &super, &bad, error);
+
+		if (ret) {
+			error_add_place(error, "%s", device->path);
+			return ret;
+		}
+		if (format_le64(&super.generation) > generation)
+			generation = format_le64(&super.generation);
+	}
+	return generation != rs_image_generation(image);
+}
+
+const char *rs_image_device(const struct rs_image *image, size_t index)
+{
+	return index < image->devices.count ? image->devices.devices[index].path : NULL;
 }
 
 void rs_image_close(struct rs_image *image)

@@ -22,7 +22,8 @@ struct rs_image {
 	struct device_set devices;
 	struct chunk_map *chunks;
 	struct node_rules rules;
-	char *name; /* the first path, for messages */
+	char *name;  /* the first path, for messages */
+	bool direct; /* the devices are mounted, and read past the page cache */
 
 	pthread_mutex_t warning_lock; /* protects what follows */
 	char *warnings[IMAGE_WARNINGS_MAX + 1];

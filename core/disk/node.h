@@ -22,12 +22,14 @@ struct node_rules {
 
 /* `owner` of a block that any subvolume may own, since snapshots share it. */
 #define NODE_OWNER_SUBVOLUME 0
+/* And of one that any tree may own: copies of trees that a balance works on. */
+#define NODE_OWNER_ANY UINT64_MAX
 
 /* What the pointer that led to a block says of it. */
 struct node_expect {
 	uint64_t bytenr;
 	uint64_t generation;
-	uint64_t owner; /* root id, or NODE_OWNER_SUBVOLUME */
+	uint64_t owner; /* root id, or one of the above */
 	struct format_key first_key;
 	uint8_t level;
 	bool is_root; /* may be empty; first_key is not known */

@@ -139,7 +139,8 @@ static int worker_init(struct worker *worker, const struct rs_image *image, enum
 		return -ENOMEM;
 	for (at = 0; at < READER_DEPTH; at++)
 		worker->slots[at].buffer = worker->buffers + (size_t)at * bytes;
-	worker->try_cached = io == READER_IO_AUTO;
+	/* What is mounted is read past the page cache. */
+	worker->try_cached = io == READER_IO_AUTO && !image->direct;
 	/* Where the kernel or a sandbox refuses a ring, waiting reads do. */
 	if (io != READER_IO_PREAD)
 		worker->has_ring = !io_uring_queue_init(READER_DEPTH, &worker->ring, 0);

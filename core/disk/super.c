@@ -162,13 +162,15 @@ static int check_super(const struct format_super *super, unsigned mirror, struct
 	return ret;
 }
 
-static int read_block(int fd, uint64_t offset, void *block, struct rs_error *error)
+/* Through a buffer that a device opened with O_DIRECT can be read into. */
+static int read_block(int fd, uint64_t offset, struct format_super *super, struct rs_error *error)
 {
+	uint8_t block[FORMAT_SUPER_BYTES] __attribute__((aligned(FORMAT_SUPER_BYTES)));
 	size_t done = 0;
 
 	while (done < FORMAT_SUPER_BYTES) {
-		ssize_t got = pread(fd, (uint8_t *)block + done, FORMAT_SUPER_BYTES - done,
-				    (off_t)(offset + done));
+		ssize_t got =
+			pread(fd, block + done, FORMAT_SUPER_BYTES - done, (off_t)(offset + done));
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -178,6 +180,7 @@ static int read_block(int fd, uint64_t offset, void *block, struct rs_error *err
 			return error_set(error, -EIO, "cannot be read: the file became shorter");
 		done += (size_t)got;
 	}
+	memcpy(super, block, sizeof(*super));
 	return 0;
 }
 

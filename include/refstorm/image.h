@@ -34,6 +34,30 @@ struct rs_image;
 RS_API int rs_image_open(const char *const *paths, size_t count, struct rs_image **out,
 			 struct rs_error *error) __attribute__((warn_unused_result));
 
+/*
+ * The same for the file system that is mounted at or above the directory
+ * `directory`, as its last commit left it. Its devices are read past the page
+ * cache, and never written. Needs root.
+ *
+ * What is read is the state of one commit as long as no later one has begun to
+ * write over it: rs_image_moved says so. Until it has said no, nothing that was
+ * computed from such an image is to be believed, errors neither.
+ *
+ * Errors besides those above: -EINVAL not a btrfs; -EPERM.
+ */
+RS_API int rs_image_open_live(const char *directory, struct rs_image **out, struct rs_error *error)
+	__attribute__((warn_unused_result));
+
+/*
+ * Whether the file system has made a commit since the image was opened: 1, 0, or
+ * a negative errno if its super blocks cannot be read. Any thread.
+ */
+RS_API int rs_image_moved(const struct rs_image *image, struct rs_error *error)
+	__attribute__((warn_unused_result));
+
+/* The path of device number `index`; NULL past the last one. Valid until the image is closed. */
+RS_API const char *rs_image_device(const struct rs_image *image, size_t index);
+
 /* NULL is allowed. Nobody may be using the image. */
 RS_API void rs_image_close(struct rs_image *image);
 
