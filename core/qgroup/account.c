@@ -374,6 +374,8 @@ static int reach_roots(struct account *account, struct rs_error *error)
 	for (at = 0; !ret && at < account->subvols->count; at++) {
 		const struct subvol *subvol = &account->subvols->subvols[at];
 
+		if (account->skip_deleted && subvol->deleted)
+			continue;
 		ret = subvol->dropping ? account_reach_dropping(account, subvol, error) :
 					 reach_root(account, subvol, error);
 		if (ret)

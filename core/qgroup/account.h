@@ -52,6 +52,7 @@ struct account {
 	size_t path_block_count;
 	unsigned workers;
 
+	bool skip_deleted; /* deleted subvolumes count as gone, as far as they are not yet */
 	account_block_fn *on_block; /* may be NULL */
 	void *on_block_argument;
 	uint64_t tree_blocks;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/base/alloc.h"
+#include "core/base/array.h"
 #include "core/base/error.h"
 #include "core/disk/image.h"
 #include "core/qgroup/ancestry.h"
@@ -37,16 +38,12 @@ struct subvol *subvol_list_find(const struct subvol_list *list, uint64_t id)
 
 static struct subvol *subvol_add(struct subvol_list *list)
 {
-	size_t larger = list->capacity ? list->capacity * 2 : 16;
-	struct subvol *subvols;
+	struct subvol *subvols =
+		array_grow(list->subvols, list->count, 1, &list->capacity, sizeof(*subvols));
 
-	if (list->count == list->capacity) {
-		subvols = alloc_resize(list->subvols, larger, sizeof(*subvols));
-		if (!subvols)
-			return NULL;
-		list->subvols = subvols;
-		list->capacity = larger;
-	}
+	if (!subvols)
+		return NULL;
+	list->subvols = subvols;
 	list->subvols[list->count] = (struct subvol){ 0 };
 	return &list->subvols[list->count++];
 }
@@ -78,7 +75,8 @@ static int read_drop(const struct tree_item *item, struct subvol *subvol, struct
 {
 	const struct btrfs_root_item *disk = (const struct btrfs_root_item *)item->data;
 
-	if (format_le32(&disk->refs) || !format_le64(&disk->drop_progress.objectid))
+	subvol->deleted = !format_le32(&disk->refs);
+	if (!subvol->deleted || !format_le64(&disk->drop_progress.objectid))
 		return 0;
 	subvol->dropping = true;
 	subvol->drop_level = disk->drop_level;

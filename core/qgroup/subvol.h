@@ -22,6 +22,7 @@ struct subvol {
 	uint64_t directory;                   /* inode of the directory there */
 	char *name;                           /* in that directory; NULL for 5 and deleted ones */
 	char *path;                           /* from the top level; NULL if it has none */
+	bool deleted;                         /* no name is left; its tree may still be there */
 	bool dropping;                        /* deleted, and its tree is being taken apart */
 	uint8_t drop_level;                   /* of the node where that has got to */
 	struct format_key drop_progress;      /* the first key there that still counts */

@@ -13,6 +13,7 @@
 #include "refstorm/error.h"
 #include "refstorm/export.h"
 #include "refstorm/image.h"
+#include "refstorm/progress.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,12 +68,9 @@ struct rs_verify_report {
 	unsigned threads;
 };
 
-/* Blocks read so far, and known to be there so far. Return false to give up. */
-typedef bool rs_verify_progress_fn(void *argument, uint64_t blocks, uint64_t known);
-
 struct rs_verify_options {
-	unsigned threads;                /* 0: one for each CPU allowed */
-	rs_verify_progress_fn *progress; /* may be NULL; called by the calling thread */
+	unsigned threads;         /* 0: one for each CPU allowed */
+	rs_progress_fn *progress; /* may be NULL; called by the calling thread */
 	void *argument;
 };
 
