@@ -126,6 +126,27 @@ bool cli_output_close(struct cli_output *output, bool keep)
 	return good || !keep;
 }
 
+bool cli_output_write(const char *path, bool (*write)(FILE *to, const void *argument),
+		      const void *argument)
+{
+	struct cli_output output;
+	bool good;
+
+	if (!path)
+		return true;
+	if (!cli_output_open(&output, path))
+		return false;
+	good = write(output.file, argument);
+	if (!good)
+		cli_message("%s: cannot write the report", path);
+	return cli_output_close(&output, good) && good;
+}
+
+bool cli_output_is_stdout(const char *path)
+{
+	return path && !strcmp(path, "-");
+}
+
 static void on_interrupt(int number)
 {
 	if (interrupted)

@@ -26,6 +26,7 @@ struct cli_command {
 	int (*run)(int argc, char **argv);
 };
 
+extern const struct cli_command cli_reclaim;
 extern const struct cli_command cli_verify;
 
 /* "refstorm: " and the text on standard error. */
@@ -56,6 +57,13 @@ bool cli_output_open(struct cli_output *output, const char *path);
 
 /* Keeps what was written, or with `keep` false leaves no trace. False after a message. */
 bool cli_output_close(struct cli_output *output, bool keep);
+
+/* Opens, writes with `write` and closes. True if `path` is NULL; false after a message. */
+bool cli_output_write(const char *path, bool (*write)(FILE *to, const void *argument),
+		      const void *argument);
+
+/* Whether the result named by `path`, which may be NULL, has standard output to itself. */
+bool cli_output_is_stdout(const char *path);
 
 /* From now on the first SIGINT or SIGTERM is noted; a second one ends the program. */
 void cli_catch_interrupt(void);

@@ -11,6 +11,7 @@
 #include "refstorm/version.h"
 
 static const struct cli_command *const commands[] = {
+	&cli_reclaim,
 	&cli_verify,
 };
 

@@ -1,57 +1,41 @@
 // SPDX-License-Identifier: MIT
 /* refstorm verify: the accounts of an image, computed and stored, side by side. */
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/image_options.h"
+#include "cli/image_source.h"
+#include "cli/progress.h"
 #include "cli/verify_output.h"
-
-#define THREADS_MAX 1024
-#define OPTION_FIRST 256 /* of the options that have no letter */
 
 struct verify_arguments {
 	struct rs_verify_options options;
 	const char *json;
 	const char *csv;
-	bool no_refs; /* references are not checked yet: nothing to leave out */
+	bool no_refs;
 	bool raw;
-	bool quiet;
-	bool force;
-	char **paths;
-	size_t path_count;
+	struct image_source source;
 };
 
-/* The bar on a terminal. */
-struct progress {
-	bool visible;
-	bool drawn;
+/* One run, from reading to printing. */
+struct verify_job {
+	const struct verify_arguments *arguments;
+	struct rs_verify_report *report;
+	struct backref_report refs;
 };
-
-/* What getopt_long did not like: a letter, a name, or a value that is not wanted. */
-static void refuse_option(const char *text)
-{
-	if (optopt >= OPTION_FIRST)
-		cli_message("option '%.*s' takes no value", (int)strcspn(text, "="), text);
-	else if (optopt)
-		cli_message("unknown option '-%c'; see refstorm help verify", optopt);
-	else
-		cli_message("unknown option '%s'; see refstorm help verify", text);
-}
 
 static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 {
 	enum {
-		THREADS = OPTION_FIRST,
+		THREADS = IMAGE_OPTION_FIRST,
 		JSON,
 		CSV,
 		NO_REFS,
 		RAW,
 		QUIET,
-		FORCE
+		FORCE,
+		LIVE
 	};
 	static const struct option options[] = {
 		{ "threads", required_argument, NULL, THREADS },
@@ -61,9 +45,9 @@ static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 		{ "raw", no_argument, NULL, RAW },
 		{ "quiet", no_argument, NULL, QUIET },
 		{ "force", no_argument, NULL, FORCE },
+		{ "live", required_argument, NULL, LIVE },
 		{ NULL, 0, NULL, 0 },
 	};
-	unsigned long long number;
 	int option;
 
 	optind = 1;
@@ -71,13 +55,8 @@ static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		switch (option) {
 		case THREADS:
-			if (!cli_number("--threads", optarg, THREADS_MAX, &number))
+			if (!image_option_threads(optarg, &arguments->options.threads))
 				return false;
-			if (!number) {
-				cli_message("--threads: at least one thread is needed");
-				return false;
-			}
-			arguments->options.threads = (unsigned)number;
 			break;
 		case JSON:
 			arguments->json = optarg;
@@ -92,180 +71,104 @@ static bool parse(int argc, char **argv, struct verify_arguments *arguments)
 			arguments->raw = true;
 			break;
 		case QUIET:
-			arguments->quiet = true;
+			arguments->source.quiet = true;
 			break;
 		case FORCE:
-			arguments->force = true;
+			arguments->source.force = true;
 			break;
-		case ':':
-			cli_message("option '%s' needs a value", argv[optind - 1]);
-			return false;
+		case LIVE:
+			arguments->source.live = optarg;
+			break;
 		default:
-			refuse_option(argv[optind - 1]);
-			return false;
+			return image_option_refuse("verify", argv[optind - 1], option);
 		}
 	}
-	arguments->paths = argv + optind;
-	arguments->path_count = (size_t)(argc - optind);
+	arguments->source.paths = argv + optind;
+	arguments->source.path_count = (size_t)(argc - optind);
 	return true;
 }
 
-static bool check_arguments(const struct verify_arguments *arguments)
+static int compute(void *argument, struct rs_image *image, struct rs_error *error)
 {
-	if (!arguments->path_count) {
-		cli_message("verify: no image given; see refstorm help verify");
-		return false;
-	}
-	if (arguments->json && arguments->csv && !strcmp(arguments->json, arguments->csv)) {
-		cli_message("--json and --csv cannot both go to '%s'", arguments->json);
-		return false;
-	}
-	return true;
-}
-
-/* A file system that is mounted read-write changes while it is read. */
-static bool check_mounts(const struct verify_arguments *arguments)
-{
-	char where[4096];
-	size_t at;
-
-	for (at = 0; !arguments->force && at < arguments->path_count; at++) {
-		int mounted = rs_device_mounted(arguments->paths[at], where, sizeof(where));
-
-		if (mounted == 1)
-			cli_message("%s: mounted read-write on %s and may change while it is read; "
-				    "unmount it, or use --force",
-				    arguments->paths[at], where);
-		else if (mounted == -EBUSY)
-			cli_message("%s: in use by a mount that cannot be seen from here, and may "
-				    "change while it is read; use --force to read it all the same",
-				    arguments->paths[at]);
-		else
-			continue;
-		return false;
-	}
-	return true;
-}
-
-static bool on_progress(void *argument, uint64_t blocks, uint64_t known)
-{
-	struct progress *progress = argument;
-	static const char bar[] = "########################################";
-	int width = (int)sizeof(bar) - 1;
-	int done = known ? (int)((double)blocks / (double)known * width) : 0;
-
-	if (progress->visible) {
-		fprintf(stderr, "\r[%-*.*s] %" PRIu64 " of %" PRIu64 " tree blocks", width, done,
-			bar, blocks, known);
-		progress->drawn = true;
-	}
-	return !cli_interrupted();
-}
-
-static void clear_progress(const struct progress *progress)
-{
-	if (progress->drawn)
-		fputs("\r\033[K", stderr);
-}
-
-static bool goes_to_stdout(const char *path)
-{
-	return path && !strcmp(path, "-");
-}
-
-static bool write_file(const char *path, const struct verify_run *run,
-		       bool (*write)(FILE *to, const struct verify_run *run))
-{
-	struct cli_output output;
-	bool good;
-
-	if (!path)
-		return true;
-	if (!cli_output_open(&output, path))
-		return false;
-	good = write(output.file, run);
-	if (!good)
-		cli_message("%s: cannot write the report", path);
-	return cli_output_close(&output, good) && good;
-}
-
-static int write_report(const struct verify_arguments *arguments, const struct verify_run *run)
-{
-	bool taken = goes_to_stdout(arguments->json) || goes_to_stdout(arguments->csv);
-
-	if (!arguments->quiet && !taken)
-		verify_print_table(stdout, run, arguments->raw);
-	if (!write_file(arguments->json, run, verify_write_json) ||
-	    !write_file(arguments->csv, run, verify_write_csv))
-		return CLI_EXIT_UNUSABLE;
-	return run->report->mismatches ? CLI_EXIT_WRONG : CLI_EXIT_OK;
-}
-
-static int verify_image(const struct verify_arguments *arguments, struct rs_image *image)
-{
-	struct progress progress = { .visible = isatty(STDERR_FILENO) && !arguments->quiet };
+	struct verify_job *job = argument;
+	const struct verify_arguments *arguments = job->arguments;
 	struct rs_verify_options options = arguments->options;
-	struct verify_run run = {
-		.image = image,
-		.paths = arguments->paths,
-		.path_count = arguments->path_count,
-	};
-	struct rs_error error = RS_ERROR_INIT;
-	struct rs_verify_report *report;
-	size_t at;
+	struct backref_options backref = { .threads = options.threads };
+	struct progress progress;
 	int ret;
 
-	options.progress = on_progress;
+	progress_begin(&progress, arguments->source.quiet);
+	options.progress = progress_show;
 	options.argument = &progress;
-	ret = rs_verify(image, &options, &report, &error);
-	clear_progress(&progress);
-	for (at = 0; at < rs_image_warning_count(image); at++)
-		cli_message("%s: warning: %s", arguments->paths[0], rs_image_warning(image, at));
-	if (ret && ret != -ECANCELED) {
-		cli_error(&error);
-		return CLI_EXIT_UNUSABLE;
+	ret = rs_verify(image, &options, &job->report, error);
+	if (!ret && !arguments->no_refs) {
+		backref.progress = progress_show;
+		backref.argument = &progress;
+		ret = backref_check(image, &backref, &job->refs, error);
 	}
-	/* Also where the signal came behind the last call of on_progress. */
-	if (ret || cli_interrupted()) {
-		cli_message("interrupted: nothing was verified");
-		rs_verify_report_free(report);
-		return CLI_EXIT_INTERRUPTED;
-	}
-	run.report = report;
-	ret = write_report(arguments, &run);
-	rs_verify_report_free(report);
+	progress_end(&progress);
 	return ret;
+}
+
+static int show(void *argument, struct rs_image *image)
+{
+	const struct verify_job *job = argument;
+	const struct verify_arguments *arguments = job->arguments;
+	bool taken = cli_output_is_stdout(arguments->json) || cli_output_is_stdout(arguments->csv);
+	const struct verify_run run = {
+		.report = job->report,
+		.refs = arguments->no_refs ? NULL : &job->refs,
+		.image = image,
+	};
+
+	if (!arguments->source.quiet && !taken)
+		verify_print_table(stdout, &run, arguments->raw);
+	if (!cli_output_write(arguments->json, verify_write_json, &run) ||
+	    !cli_output_write(arguments->csv, verify_write_csv, &run))
+		return CLI_EXIT_UNUSABLE;
+	return job->report->mismatches || job->refs.error_count ? CLI_EXIT_WRONG : CLI_EXIT_OK;
+}
+
+static void forget(void *argument)
+{
+	struct verify_job *job = argument;
+
+	rs_verify_report_free(job->report);
+	backref_report_destroy(&job->refs);
+	job->report = NULL;
+	job->refs = (struct backref_report){ 0 };
 }
 
 static int run_verify(int argc, char **argv)
 {
 	struct verify_arguments arguments = { 0 };
-	struct rs_error error = RS_ERROR_INIT;
-	struct rs_image *image;
-	int code;
+	struct verify_job verify = { .arguments = &arguments };
+	const struct image_job job = {
+		.argument = &verify,
+		.compute = compute,
+		.show = show,
+		.forget = forget,
+	};
 
-	if (!parse(argc, argv, &arguments) || !check_arguments(&arguments) ||
-	    !check_mounts(&arguments))
+	if (!parse(argc, argv, &arguments))
 		return CLI_EXIT_UNUSABLE;
-	cli_catch_interrupt();
-	if (rs_image_open((const char *const *)arguments.paths, arguments.path_count, &image,
-			  &error)) {
-		cli_error(&error);
+	if (arguments.json && arguments.csv && !strcmp(arguments.json, arguments.csv)) {
+		cli_message("--json and --csv cannot both go to '%s'", arguments.json);
 		return CLI_EXIT_UNUSABLE;
 	}
-	code = verify_image(&arguments, image);
-	rs_image_close(image);
-	return code;
+	return image_source_run(&arguments.source, "verify", &job);
 }
 
 const struct cli_command cli_verify = {
 	.name = "verify",
 	.summary = "compute the quota groups of a btrfs image and compare what is stored",
 	.help = "usage: refstorm verify [OPTION]... IMAGE...\n"
+		"       refstorm verify [OPTION]... --live DIR\n"
 		"\n"
 		"Reads the trees of the btrfs file system in the files or block devices IMAGE...,\n"
 		"computes for every quota group the referenced and exclusive bytes, and compares\n"
-		"them with those that the kernel stored. Nothing is written to IMAGE.\n"
+		"them with those that the kernel stored; then checks all back references. Nothing\n"
+		"is written to IMAGE.\n"
 		"\n"
 		"  --threads N  use N threads instead of one for each CPU\n"
 		"  --json F     write the report as JSON to the file F, or - for standard output\n"
@@ -274,9 +177,11 @@ const struct cli_command cli_verify = {
 		"  --raw        print sizes in bytes\n"
 		"  --quiet      print no table\n"
 		"  --force      read a file system that is mounted read-write\n"
+		"  --live DIR   read the mounted file system that DIR lies on, as its last commit\n"
+		"               left it\n"
 		"\n"
 		"Exit status: 0 all groups are as stored, or their stored numbers are not meant to\n"
-		"hold; 1 some differ; 2 wrong arguments, or an image that cannot be used; 130\n"
-		"interrupted.\n",
+		"hold, and all back references are right; 1 something differs; 2 wrong arguments,\n"
+		"or an image that cannot be used; 130 interrupted.\n",
 	.run = run_verify,
 };
