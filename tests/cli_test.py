@@ -31,6 +31,7 @@ REPORT = [('schema', str), ('image', list), ('generation', int), ('mode', str),
 GROUP = [('id', str), ('path', (str, type(None))), ('rfer', int), ('excl', int),
          ('data_rfer', int), ('data_excl', int), ('stored_rfer', (int, type(None))),
          ('stored_excl', (int, type(None))), ('match', (bool, type(None)))]
+REFS = [('extents', int), ('tree_blocks', int), ('backrefs', int), ('errors', list)]
 ROOT_SETS = [('distinct', int), ('runs', int), ('bytes', int)]
 SECONDS = [('read', float), ('sets', float), ('refs', (float, type(None))), ('total', float)]
 
@@ -159,8 +160,13 @@ class Verify(Images):
         report = self.report(*self.image('snapshots'))
         self.assertEqual(report['schema'], 'refstorm.verify.v1')
         self.assertEqual(report['image'], self.image('snapshots'))
-        self.assertEqual((report['mode'], report['inconsistent'], report['rescan'],
-                          report['refs']), ('full', False, None, None))
+        self.assertEqual((report['mode'], report['inconsistent'], report['rescan']),
+                         ('full', False, None))
+        self.fields(report['refs'], REFS)
+        self.assertEqual(report['refs']['errors'], [])
+        self.assertIsInstance(report['seconds']['refs'], float)
+        unchecked = self.report('--no-refs', *self.image('snapshots'))
+        self.assertEqual((unchecked['refs'], unchecked['seconds']['refs']), (None, None))
         self.assertTrue(all(group['match'] is True for group in report['groups']))
         self.assertEqual(report['groups'][0]['id'], '0/5')
         self.assertGreater(report['peak_rss_bytes'], 1 << 20)

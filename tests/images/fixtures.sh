@@ -14,6 +14,7 @@ fixture_names=(
 	xxhash sha256 blake2b
 	block-group-tree old-format metadata-uuid
 	simple-quota stale-group
+	many-references
 	half-dropped half-dropped-shared rescan-running inconsistent quota-off tree-log
 )
 
@@ -275,6 +276,31 @@ E
 	snap s3 s5
 	delete s1
 	finish "after a full balance with snapshots: shared back references, then some more changes"
+}
+
+# One extent used in COUNT places of file G of subvolume V, and 40 snapshots of V.
+many_references() {
+	local subvolume=$1 count=$2 i
+	{
+		echo 'write f 0 64k'
+		echo 'write g 0 4k'
+		for ((i = 1; i <= count; i++)); do
+			echo "clone f $((i % 16 * 4))k 4k g $((i * 8))k"
+		done
+	} | ops "$subvolume"
+	for ((i = 1; i <= 40; i++)); do
+		snap -r "$subvolume" "$subvolume.$i"
+	done
+}
+
+fixture_many_references() {
+	start 1 256 -n 4096
+	quota_on
+	subvol a b
+	many_references a 400
+	btrfs balance start --full-balance "$mnt" >/dev/null
+	many_references b 200
+	finish "extents and tree blocks with more references than an item has room for, by address and by tree"
 }
 
 fixture_compressed() {
