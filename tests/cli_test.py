@@ -335,7 +335,7 @@ class Interrupt(Images):
                 self.assertLess(time.monotonic() - begin, 10)
             self.assertEqual(process.returncode, 130, err)
             self.assertEqual(out, '')
-            self.assertIn('refstorm: interrupted: nothing was verified\n', err)
+            self.assertIn('refstorm: interrupted: nothing was computed\n', err)
             self.assertEqual(glob.glob(target + '*'), [])
 
     def test_twice(self):
