@@ -106,6 +106,15 @@ void *alloc_aligned(size_t alignment, size_t count, size_t size)
 	return memset(block, 0, bytes);
 }
 
+void *alloc_lines(size_t bytes)
+{
+	void *block;
+
+	if (!alloc_bytes(1, bytes, &bytes) || posix_memalign(&block, ORDER_LINE, bytes))
+		return NULL;
+	return block;
+}
+
 char *alloc_string(const char *text)
 {
 	size_t bytes = strlen(text) + 1;

@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "core/base/clock.h"
 
 /*
  * Relaxed: a switch. A thread that sees it late measures one acquisition more or
@@ -107,14 +108,6 @@ static inline void lock_check_pop(const struct lock *lock)
 }
 #endif
 
-static uint64_t lock_clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* Relaxed: the holder is the only writer, and the mutex hands the value on to the next. */
 static void lock_counter_add(order_u64 *counter, uint64_t value)
 {
@@ -148,17 +141,17 @@ static void lock_count(struct lock *lock, bool contended, uint64_t wait_ns)
 		lock_counter_raise(&lock->counters.wait_ns_max, wait_ns);
 	}
 	/* Relaxed: see lock_times_on. */
-	lock->held_since_ns = order_load_relaxed(&lock_times_on) ? lock_clock_ns() : 0;
+	lock->held_since_ns = order_load_relaxed(&lock_times_on) ? clock_now_ns() : 0;
 }
 
 static void lock_acquire_contended(struct lock *lock)
 {
 	/* Relaxed: see lock_times_on. */
 	bool timed = order_load_relaxed(&lock_times_on) != 0;
-	uint64_t since_ns = timed ? lock_clock_ns() : 0;
+	uint64_t since_ns = timed ? clock_now_ns() : 0;
 
 	lock_mutex_result(lock, pthread_mutex_lock(&lock->mutex));
-	lock_count(lock, true, timed ? lock_clock_ns() - since_ns : 0);
+	lock_count(lock, true, timed ? clock_now_ns() - since_ns : 0);
 }
 
 static void lock_acquire_checked(struct lock *lock)
@@ -194,7 +187,7 @@ void lock_release(struct lock *lock)
 {
 	lock_check_pop(lock);
 	if (lock->held_since_ns) {
-		uint64_t hold_ns = lock_clock_ns() - lock->held_since_ns;
+		uint64_t hold_ns = clock_now_ns() - lock->held_since_ns;
 
 		lock_counter_add(&lock->counters.hold_ns, hold_ns);
 		lock_counter_raise(&lock->counters.hold_ns_max, hold_ns);

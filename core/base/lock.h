@@ -24,8 +24,11 @@
  * take only locks of a higher rank. Leave gaps, so that a new one fits between.
  */
 enum lock_rank {
-	LOCK_RANK_IDTABLE = 100,   /* a shard of an id table */
-	LOCK_RANK_REGISTRY = 1000, /* the list of all locks; nothing is taken inside it */
+	LOCK_RANK_RECORD_COMMIT = 40, /* commits of one record path */
+	LOCK_RANK_RECORD_RUN = 50,    /* who runs the heads of a record path; held while they run */
+	LOCK_RANK_IDTABLE = 100,      /* a shard of an id table */
+	LOCK_RANK_STORE = 200,        /* pending deltas */
+	LOCK_RANK_REGISTRY = 1000,    /* the list of all locks; nothing is taken inside it */
 };
 
 /* All numbers are relaxed atomics: written by the holder only, read by anybody. */

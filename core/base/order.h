@@ -56,6 +56,15 @@ extern __thread uint64_t order_shared_store_count;
 	(ORDER_COUNT_LOCKED, ORDER_COUNT_STORE,                                                    \
 	 atomic_store_explicit((object), (value), memory_order_seq_cst))
 
+/*
+ * Stores to a line that this thread alone writes, however many read it: the line stays in its
+ * CPU's cache between two readings, so that they are not counted as stores to a shared line.
+ */
+#define order_own_store_relaxed(object, value)                                                     \
+	atomic_store_explicit((object), (value), memory_order_relaxed)
+#define order_own_store_release(object, value)                                                     \
+	atomic_store_explicit((object), (value), memory_order_release)
+
 /* Exchanges; they return the old value. */
 #define order_exchange_relaxed(object, value)                                                      \
 	(ORDER_COUNT_LOCKED, atomic_exchange_explicit((object), (value), memory_order_relaxed))
@@ -133,6 +142,27 @@ extern __thread uint64_t order_shared_store_count;
 	(ORDER_COUNT_LOCKED, atomic_fetch_and_explicit((object), (value), memory_order_release))
 #define order_fetch_and_acq_rel(object, value)                                                     \
 	(ORDER_COUNT_LOCKED, atomic_fetch_and_explicit((object), (value), memory_order_acq_rel))
+
+/* Bare fences, for core/base/barrier.h alone. The first binds the compiler only. */
+#define order_fence_compiler() atomic_signal_fence(memory_order_seq_cst)
+#if defined(__SANITIZE_THREAD__)
+#define ORDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ORDER_TSAN 1
+#endif
+#endif
+#ifdef ORDER_TSAN
+/* The thread sanitizer does not know fences; this is one to x86. */
+static inline void order_fence_full(void)
+{
+	order_u32 word = 0;
+
+	atomic_fetch_add_explicit(&word, 1, memory_order_seq_cst);
+}
+#else
+#define order_fence_full() (ORDER_COUNT_LOCKED, atomic_thread_fence(memory_order_seq_cst))
+#endif
 
 /* In a loop that waits for another thread: lets the other hyper-thread of the core run. */
 static inline void order_pause(void)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
+#include "core/base/clock.h"
 #include "core/base/cpuquota.h"
 #include "core/base/error.h"
 #include "core/base/plant.h"
@@ -76,14 +77,6 @@ static int pool_futex_wait(order_u32 *word, uint32_t value, const struct timespe
 static void pool_futex_wake(order_u32 *word, int sleepers)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, sleepers, NULL, NULL, 0);
-}
-
-static uint64_t pool_clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * POOL_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /* Sleeps until there is a generation other than `seen`, and returns it. */
@@ -168,7 +161,7 @@ static void pool_wait_watched(struct pool *pool, const struct pool_watch *watch)
 
 	if (period_ns > POOL_PERIOD_NONE)
 		period_ns = POOL_PERIOD_NONE;
-	next_ns = pool_clock_ns() + period_ns;
+	next_ns = clock_now_ns() + period_ns;
 	/* POOL.done: sees what each worker wrote in the job. Ends when the last has returned. */
 	while ((running = order_load_acquire(&pool->running))) {
 		struct timespec deadline = {
@@ -180,9 +173,9 @@ static void pool_wait_watched(struct pool *pool, const struct pool_watch *watch)
 		window_pass("pool.wait");
 		rc = pool_futex_wait(&pool->running, running, &deadline);
 		/* By the clock too: workers that keep returning (EAGAIN) must not delay it. */
-		if (rc == EINTR || pool_clock_ns() >= next_ns) {
+		if (rc == EINTR || clock_now_ns() >= next_ns) {
 			watch->tick(watch->argument);
-			next_ns = pool_clock_ns() + period_ns;
+			next_ns = clock_now_ns() + period_ns;
 		}
 	}
 }

@@ -23,15 +23,7 @@
  * pointers are C11 atomics, which it sees by itself, so that a pointer used
  * outside a section is still a report.
  */
-#if defined(__SANITIZE_THREAD__)
-#define RCU_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RCU_TSAN 1
-#endif
-#endif
-
-#ifdef RCU_TSAN
+#ifdef ORDER_TSAN
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 static char rcu_tsan_grace;
@@ -60,7 +52,19 @@ struct rcu_last {
 };
 
 static __thread unsigned rcu_enrolled;
+static __thread bool rcu_adopted;
 static pthread_once_t rcu_once = PTHREAD_ONCE_INIT;
+static pthread_key_t rcu_adopted_key; /* its destructor takes the thread out again */
+
+/* None is left of the process's keys: then adopted threads must leave by ending the process. */
+static bool rcu_adopted_key_missing;
+
+static void rcu_adopted_end(void *unused)
+{
+	(void)unused;
+	rcu_adopted = false;
+	rcu_thread_leave();
+}
 
 /*
  * The thread that calls what is deferred is started here and not by the first
@@ -76,6 +80,8 @@ static void rcu_start(void)
 	pthread_sigmask(SIG_SETMASK, &blocked, &old);
 	urcu_memb_get_default_call_rcu_data();
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (pthread_key_create(&rcu_adopted_key, rcu_adopted_end))
+		rcu_adopted_key_missing = true;
 }
 
 void rcu_thread_enroll(void)
@@ -91,6 +97,16 @@ void rcu_thread_leave(void)
 	assert(rcu_enrolled);
 	if (!--rcu_enrolled)
 		urcu_memb_unregister_thread();
+}
+
+void rcu_thread_adopt(void)
+{
+	if (rcu_adopted)
+		return;
+	rcu_thread_enroll();
+	rcu_adopted = true;
+	if (!rcu_adopted_key_missing)
+		pthread_setspecific(rcu_adopted_key, &rcu_adopted_key);
 }
 
 void rcu_section_enter(void)

@@ -21,6 +21,9 @@
 void rcu_thread_enroll(void);
 void rcu_thread_leave(void);
 
+/* Enrolls the thread until it ends, for entrances to the library. Again: nothing. */
+void rcu_thread_adopt(void);
+
 /* A section may be entered again inside one. */
 void rcu_section_enter(void);
 void rcu_section_exit(void);
