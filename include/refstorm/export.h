@@ -13,4 +13,11 @@
 #define RS_API
 #endif
 
+/* In front of an unnamed union, which C has since 2011 only and compilers much longer. */
+#if defined(__GNUC__)
+#define RS_EXTENSION __extension__
+#else
+#define RS_EXTENSION
+#endif
+
 #endif /* REFSTORM_EXPORT_H */
