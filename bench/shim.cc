@@ -9,9 +9,10 @@
 /* One thread of one benchmark. */
 struct bench_state {
 	benchmark::State *state;
+	const void *argument;
 	bool begun;
-	double cpu_begin;
-	double cpu_end;
+	double cpu_begin; /* when it began to count */
+	double cpu;       /* what has counted before */
 };
 
 static bool any_failed;
@@ -26,13 +27,23 @@ static double thread_cpu_seconds()
 
 void bench_register(const char *name, bench_fn *fn, int threads)
 {
-	auto body = [fn](benchmark::State &state) {
-		bench_state mine{ &state, false, 0, 0 };
+	bench_register_with(name, fn, nullptr, threads);
+}
+
+void bench_register_with(const char *name, bench_fn *fn, const void *argument, int threads)
+{
+	auto body = [fn, argument](benchmark::State &state) {
+		bench_state mine{ &state, argument, false, 0, 0 };
 
 		fn(&mine);
 	};
 
 	benchmark::RegisterBenchmark(name, body)->Threads(threads);
+}
+
+const void *bench_argument(const struct bench_state *state)
+{
+	return state->argument;
 }
 
 bool bench_running(struct bench_state *state)
@@ -43,8 +54,18 @@ bool bench_running(struct bench_state *state)
 	}
 	if (state->state->KeepRunning())
 		return true;
-	state->cpu_end = thread_cpu_seconds();
+	state->cpu += thread_cpu_seconds() - state->cpu_begin;
 	return false;
+}
+
+void bench_pause(struct bench_state *state)
+{
+	state->cpu += thread_cpu_seconds() - state->cpu_begin;
+}
+
+void bench_resume(struct bench_state *state)
+{
+	state->cpu_begin = thread_cpu_seconds();
 }
 
 int bench_thread(const struct bench_state *state)
@@ -52,9 +73,19 @@ int bench_thread(const struct bench_state *state)
 	return state->state->thread_index();
 }
 
+int bench_threads(const struct bench_state *state)
+{
+	return state->state->threads();
+}
+
+void bench_figure(struct bench_state *state, const char *name, double value)
+{
+	state->state->counters[name] = benchmark::Counter(value, benchmark::Counter::kAvgThreads);
+}
+
 void bench_done(struct bench_state *state, const char *unit, uint64_t count)
 {
-	double seconds = state->cpu_end - state->cpu_begin;
+	double seconds = state->cpu;
 	std::string name = std::string("cpu_ns_per_") + unit;
 
 	/* Counters of threads are summed unless told otherwise. */
@@ -76,7 +107,11 @@ void bench_fail(struct bench_state *state, const char *why)
 
 int main(int argc, char **argv)
 {
+	bench_register_batch();
+	bench_register_cut();
 	bench_register_disk();
+	bench_register_path();
+	bench_register_record();
 	bench_register_sets();
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))

@@ -24,14 +24,29 @@ typedef void bench_fn(struct bench_state *state);
 /* Names are part/variant; the number of threads is put behind them. Before main runs the benchmarks. */
 void bench_register(const char *name, bench_fn *fn, int threads);
 
+/*
+ * The same; bench_argument gives the function `argument`. Where one round of the loop takes longer
+ * than half a second of CPU time, there is one round only.
+ */
+void bench_register_with(const char *name, bench_fn *fn, const void *argument, int threads);
+const void *bench_argument(const struct bench_state *state);
+
 /* True as long as the loop is to go on; the time between the first and the last call counts. */
 bool bench_running(struct bench_state *state);
 
+/* Inside the loop: what this thread does until bench_resume does not count in what bench_done shows. */
+void bench_pause(struct bench_state *state);
+void bench_resume(struct bench_state *state);
+
 /* 0 for the first thread. */
 int bench_thread(const struct bench_state *state);
+int bench_threads(const struct bench_state *state);
 
 /* After the loop: so many things of `unit` were done by this thread; shown as CPU time of each. */
 void bench_done(struct bench_state *state, const char *unit, uint64_t count);
+
+/* After the loop: a figure of its own; of several threads, their mean. */
+void bench_figure(struct bench_state *state, const char *name, double value);
 
 /* After the loop: so many bytes were gone through by this thread. */
 void bench_bytes(struct bench_state *state, uint64_t count);
@@ -40,7 +55,11 @@ void bench_bytes(struct bench_state *state, uint64_t count);
 void bench_fail(struct bench_state *state, const char *why);
 
 /* Every file of benchmarks has one function that registers them. */
+void bench_register_batch(void);
+void bench_register_cut(void);
 void bench_register_disk(void);
+void bench_register_path(void);
+void bench_register_record(void);
 void bench_register_sets(void);
 
 #ifdef __cplusplus
