@@ -19,6 +19,7 @@
 static order_u64 alloc_fail_left;
 /* Relaxed: a sum, read when the threads that fail have been joined. */
 static order_u64 alloc_refused;
+static __thread bool alloc_paused;
 
 /* The loop ends: each failed exchange is another thread's allocation counted. */
 static bool alloc_fails_armed(uint64_t left)
@@ -41,7 +42,7 @@ static inline bool alloc_fails(void)
 {
 	uint64_t left = order_load_relaxed(&alloc_fail_left);
 
-	return __builtin_expect(left != 0, 0) && alloc_fails_armed(left);
+	return __builtin_expect(left != 0, 0) && !alloc_paused && alloc_fails_armed(left);
 }
 
 void alloc_fail_arm(uint64_t nth, int all_later)
@@ -57,6 +58,16 @@ void alloc_fail_arm(uint64_t nth, int all_later)
 uint64_t alloc_fail_count(void)
 {
 	return order_load_relaxed(&alloc_refused);
+}
+
+void alloc_fail_pause(void)
+{
+	alloc_paused = true;
+}
+
+void alloc_fail_resume(void)
+{
+	alloc_paused = false;
 }
 
 /*

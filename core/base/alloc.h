@@ -42,4 +42,8 @@ void alloc_fail_arm(uint64_t nth, int all_later);
 /* Allocations refused since the last alloc_fail_arm. */
 uint64_t alloc_fail_count(void);
 
+/* Between the two, those of the calling thread neither count nor fail: a test's own, in a call back. */
+void alloc_fail_pause(void);
+void alloc_fail_resume(void);
+
 #endif /* REFSTORM_BASE_ALLOC_H */

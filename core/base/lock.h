@@ -24,8 +24,14 @@
  * take only locks of a higher rank. Leave gaps, so that a new one fits between.
  */
 enum lock_rank {
+	LOCK_RANK_FOREST_COMMIT = 10, /* who commits */
+	LOCK_RANK_FOREST_ROOT = 20,   /* one subvolume tree; several by ascending address */
+	LOCK_RANK_FOREST_TABLE = 24,  /* subvolumes by name and id */
+	LOCK_RANK_FOREST_DIRTY = 28,  /* lists of those that wait for a commit, or for the drop */
 	LOCK_RANK_RECORD_COMMIT = 40, /* commits of one record path */
 	LOCK_RANK_RECORD_RUN = 50,    /* who runs the heads of a record path; held while they run */
+	LOCK_RANK_SPACE = 60,         /* the block groups of a forest */
+	LOCK_RANK_SPACE_GROUP = 64,   /* what is free in one of them */
 	LOCK_RANK_IDTABLE = 100,      /* a shard of an id table */
 	LOCK_RANK_STORE = 200,        /* pending deltas */
 	LOCK_RANK_REGISTRY = 1000,    /* the list of all locks; nothing is taken inside it */

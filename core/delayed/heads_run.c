@@ -136,6 +136,17 @@ static const struct rs_delta *runner_turn(struct heads_entries *room, const stru
 	return room->at;
 }
 
+/* What stands in the array from which the head came, some entries behind it. */
+static void runner_look_ahead(const struct heads_input *input, struct rs_head *head)
+{
+	static const ptrdiff_t entries[RS_HEAD_AHEAD] = { 32, 16, 8 };
+	unsigned at;
+
+	for (at = 0; at < RS_HEAD_AHEAD; at++)
+		if (input->end - input->at > entries[at])
+			head->ahead[at] = input->at[entries[at]].bytenr;
+}
+
 /* Puts together the next head of the part. 0 or -ENOMEM. */
 static int runner_head(struct runner *runner, struct runner_part *part, struct rs_head *head)
 {
@@ -148,6 +159,7 @@ static int runner_head(struct runner *runner, struct runner_part *part, struct r
 					    &head->ref_count);
 		if (!head->refs)
 			return -ENOMEM;
+		runner_look_ahead(&merge->inputs[part->ref.input], head);
 		head->refs = runner_turn(&scratch->turned, head->refs, head->ref_count);
 		if (!head->refs)
 			return -ENOMEM;

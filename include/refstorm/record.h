@@ -189,6 +189,8 @@ RS_API uint64_t rs_view_cut(const struct rs_view *view);
 /* -ESTALE if it had been ended. The view is gone in both cases. */
 RS_API int rs_view_release(struct rs_record *record, struct rs_view *view);
 
+#define RS_HEAD_AHEAD 3
+
 /*
  * Everything pending for one extent in one transaction, merged: at most one entry for each key,
  * none with a count of 0 but for a reservation.
@@ -200,6 +202,11 @@ struct rs_head {
 	size_t ref_count;
 	const struct rs_delta *roots; /* ascending by root */
 	size_t root_count;
+	/*
+	 * Extents whose heads come soon, further away first, 0 where that is not known: for a runner that
+	 * fetches what it will need into the cache.
+	 */
+	uint64_t ahead[RS_HEAD_AHEAD];
 };
 
 /*

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the extent index share.
+ *
+ * The address space is cut into groups of 32 units. A group has its extents side by side, in the
+ * order of their addresses, in one block, and a bit for each unit at which one begins: the number of
+ * bits below says where. So finding an extent costs two cache misses, one for the group and one for
+ * the extent, and what is changed in the order of addresses lies in the order of addresses. Groups
+ * stand in pages, and the pages in use in an array that is sorted by address.
+ *
+ * Callers: as extent_index.h says; nothing here is shared but the number of extents.
+ */
+#ifndef REFSTORM_FOREST_EXTENT_INDEX_IMPL_H
+#define REFSTORM_FOREST_EXTENT_INDEX_IMPL_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "core/base/order.h"
+#include "core/forest/extent_index.h"
+
+#define EXTENT_GROUP_UNITS 32U
+#define EXTENT_PAGE_GROUPS 512U
+#define EXTENT_ROOMS 10U /* sizes of blocks */
+
+/* An extent. The references are here if there is one, and in an array if there are more. */
+struct extent_entry {
+	RS_EXTENSION union {
+		struct extent_ref one;
+		RS_EXTENSION struct {
+			struct extent_ref *array;
+			uint32_t capacity;
+		};
+	};
+	uint64_t bytenr;
+	uint64_t bytes;
+	uint64_t refs;
+	uint32_t ref_count; /* 0 only of one that is not in the index */
+	bool metadata;
+};
+
+static_assert(sizeof(struct extent_entry) == 64, "an extent is one cache line");
+
+struct extent_group {
+	uint32_t present; /* a bit for each unit */
+	uint8_t count;    /* of bits */
+	uint8_t room;     /* entries that fit in the block */
+	struct extent_entry *entries;
+};
+
+struct extent_page {
+	uint32_t count; /* extents in it; a page without goes */
+	struct extent_group groups[EXTENT_PAGE_GROUPS];
+};
+
+struct extent_page_at {
+	uint64_t number; /* the page's address in pages */
+	struct extent_page *page;
+};
+
+/* Blocks of entries. What was once allocated is used again for blocks of the same size only. */
+struct extent_slab {
+	struct extent_chunk *chunks;
+	struct extent_entry *next; /* not used yet, up to the end */
+	struct extent_entry *end;
+	struct extent_free *free[EXTENT_ROOMS];
+	uint64_t bytes; /* of all chunks */
+};
+
+struct extent_map {
+	struct extent_page_at *pages; /* ascending */
+	size_t page_count;
+	size_t page_capacity;
+	size_t last;     /* the page that the last change was in: the next is in it or behind it */
+	order_u64 count; /* of extents; relaxed: written by who changes the map, read by anybody */
+	struct extent_slab slab;
+};
+
+struct extent_index {
+	struct extent_map map;
+	struct extent_ref *merged; /* of extent_index_refs_merge */
+	size_t merged_capacity;
+	uint64_t array_bytes; /* in the arrays of the entries */
+};
+
+/* The part of an extent's references that a head touches, and what takes its place. */
+struct extent_merge {
+	size_t low; /* from here */
+	size_t high;
+	size_t count;   /* of what takes its place, in index->merged */
+	int64_t change; /* of the sum of all counts */
+};
+
+static inline const struct extent_ref *extent_entry_refs(const struct extent_entry *entry)
+{
+	return entry->ref_count > 1 ? entry->array : &entry->one;
+}
+
+static inline bool extent_type_is_known(unsigned type)
+{
+	return type == RS_DELTA_TREE_BLOCK_REF || type == RS_DELTA_EXTENT_DATA_REF ||
+	       type == RS_DELTA_SHARED_BLOCK_REF || type == RS_DELTA_SHARED_DATA_REF;
+}
+
+static inline bool extent_type_is_metadata(unsigned type)
+{
+	return type == RS_DELTA_TREE_BLOCK_REF || type == RS_DELTA_SHARED_BLOCK_REF;
+}
+
+/* The smallest block for so many entries, at most EXTENT_GROUP_UNITS. */
+unsigned extent_index_slab_room(unsigned count);
+/* `room` is what extent_index_slab_room returned. NULL: no memory. */
+struct extent_entry *extent_index_slab_take(struct extent_slab *slab, unsigned room)
+	__attribute__((warn_unused_result));
+void extent_index_slab_give(struct extent_slab *slab, struct extent_entry *block, unsigned room);
+void extent_index_slab_destroy(struct extent_slab *slab);
+
+/* NULL if there is none. Valid until the next insertion or removal. */
+struct extent_entry *extent_index_map_find(const struct extent_map *map, uint64_t bytenr);
+/* The same for whoever is about to change it. */
+struct extent_entry *extent_index_map_seek(struct extent_map *map, uint64_t bytenr);
+/* Fetches what the next of these will have to look at. */
+void extent_index_map_prefetch(const struct extent_map *map, uint64_t bytenr);
+/* A copy of it, where there is none. 0 or -ENOMEM. */
+int extent_index_map_insert(struct extent_map *map, const struct extent_entry *entry)
+	__attribute__((warn_unused_result));
+/* One that is there. */
+void extent_index_map_remove(struct extent_map *map, uint64_t bytenr);
+/* Ascending until `fn` returns something else than 0; returns that. */
+int extent_index_map_each(const struct extent_map *map,
+			  int (*fn)(void *argument, struct extent_entry *entry), void *argument);
+void extent_index_map_destroy(struct extent_map *map);
+uint64_t extent_index_map_memory(const struct extent_map *map);
+
+/*
+ * Works out what the references of the head, which has some, make of the entry's. Changes neither. 0,
+ * -ENOMEM, -EUCLEAN.
+ */
+int extent_index_refs_merge(struct extent_index *index, const struct extent_entry *entry,
+			    const struct rs_head *head, struct extent_merge *merge,
+			    struct rs_error *error) __attribute__((warn_unused_result));
+/* Puts it in place; something is left. 0 or -ENOMEM. */
+int extent_index_refs_replace(struct extent_index *index, struct extent_entry *entry,
+			      const struct extent_merge *merge) __attribute__((warn_unused_result));
+/* Frees what the entry has outside of itself. */
+void extent_index_refs_release(struct extent_index *index, const struct extent_entry *entry);
+
+#endif /* REFSTORM_FOREST_EXTENT_INDEX_IMPL_H */
