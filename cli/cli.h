@@ -26,7 +26,9 @@ struct cli_command {
 	int (*run)(int argc, char **argv);
 };
 
+extern const struct cli_command cli_exec;
 extern const struct cli_command cli_reclaim;
+extern const struct cli_command cli_script;
 extern const struct cli_command cli_verify;
 
 /* "refstorm: " and the text on standard error. */

@@ -11,7 +11,9 @@
 #include "refstorm/version.h"
 
 static const struct cli_command *const commands[] = {
+	&cli_exec,
 	&cli_reclaim,
+	&cli_script,
 	&cli_verify,
 };
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The back end of scripts on the live forest (include/refstorm/forest.h). Each thread keeps what it
+ * has looked up, so that a line costs little beside the operation itself.
+ *
+ * Callers: the back end belongs to one script_run at a time; nobody else makes, deletes or unlinks
+ * what the script names meanwhile.
+ */
+#ifndef REFSTORM_WORKLOADS_SCRIPT_FOREST_H
+#define REFSTORM_WORKLOADS_SCRIPT_FOREST_H
+
+#include "refstorm/forest.h"
+#include "workloads/script_run.h"
+
+struct script_forest;
+
+/* Both outlive the back end. 0 or -ENOMEM. */
+int script_forest_create(const struct script *script, struct rs_forest *forest,
+			 struct script_forest **out, struct rs_error *error)
+	__attribute__((warn_unused_result));
+
+/* NULL is allowed. */
+void script_forest_destroy(struct script_forest *back_end);
+
+const struct script_backend *script_forest_backend(const struct script_forest *back_end);
+
+#endif /* REFSTORM_WORKLOADS_SCRIPT_FOREST_H */
