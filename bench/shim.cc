@@ -110,9 +110,11 @@ int main(int argc, char **argv)
 	bench_register_batch();
 	bench_register_cut();
 	bench_register_disk();
+	bench_register_forest();
 	bench_register_path();
 	bench_register_record();
 	bench_register_sets();
+	bench_register_snapshots();
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 2;

@@ -58,9 +58,11 @@ void bench_fail(struct bench_state *state, const char *why);
 void bench_register_batch(void);
 void bench_register_cut(void);
 void bench_register_disk(void);
+void bench_register_forest(void);
 void bench_register_path(void);
 void bench_register_record(void);
 void bench_register_sets(void);
+void bench_register_snapshots(void);
 
 #ifdef __cplusplus
 }
