@@ -493,7 +493,7 @@ static void script_random_valid(void **state)
 	for (profile = 0; (name = script_random_profile(profile, &about)); profile++) {
 		struct script_random_options options = {
 			.seed = seed + profile,
-			.operations = 4000,
+			.operations = 16000, /* so that nothing is missing by chance */
 			.profile = name,
 		};
 
