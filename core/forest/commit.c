@@ -315,6 +315,7 @@ int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 {
 	struct rs_forest *forest = writer->forest;
 	struct commit_freed *freed = alloc_zeroed(1, sizeof(*freed));
+	bool aborted = false;
 	int result;
 
 	assert(!writer->joined);
@@ -329,11 +330,13 @@ int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 		result = commit_stop_writers(forest);
 		if (!result)
 			result = commit_all(writer, snapshot, freed);
+		/* Before others can abort the next transaction, which leaves this one committed. */
+		aborted = rs_forest_aborted(forest, NULL) != 0;
 		commit_let_writers_go(forest);
 	}
 	lock_release(&forest->commit_lock);
-	/* Of an aborted forest nothing is used again; what it frees is not free in the last commit. */
-	if (rs_forest_aborted(forest, NULL))
+	/* What an aborted transaction frees is not free in the last commit. */
+	if (aborted)
 		commit_freed_destroy(freed);
 	else
 		rcu_defer(&freed->deferred, commit_freed_return);

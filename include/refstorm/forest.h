@@ -165,7 +165,10 @@ RS_API int rs_file_unlink(struct rs_writer *writer, struct rs_subvol *subvol, co
 RS_API int rs_file_defrag(struct rs_writer *writer, struct rs_subvol *subvol, uint64_t inode)
 	__attribute__((warn_unused_result));
 
-/* Ends the running transaction: what it changed is committed. */
+/*
+ * Ends the running transaction: what it changed is committed. -ENOMEM: it goes on, or it is committed and
+ * the extents trail until the next commit, which begins with what is missing.
+ */
 RS_API int rs_forest_commit(struct rs_writer *writer) __attribute__((warn_unused_result));
 
 /*
