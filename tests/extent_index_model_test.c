@@ -54,6 +54,13 @@ static uint64_t below(uint64_t bound)
 	return random_state_below(&model.random, bound);
 }
 
+/* But for the count. */
+static bool same_ref(struct extent_ref a, const struct extent_ref *b)
+{
+	return a.type == b->type && a.root_or_parent == b->root_or_parent && a.owner == b->owner &&
+	       a.offset == b->offset;
+}
+
 static bool same_key(const struct extent_ref *ref, const struct rs_delta *delta)
 {
 	bool full = ref->type == FULL_BLOCK || ref->type == FULL_DATA;
@@ -114,6 +121,8 @@ static struct rs_delta model_delta(const struct model_extent *extent, bool metad
 		metadata = !metadata;
 	delta.seq_type = metadata ? (below(2) ? BLOCK : FULL_BLOCK) : (below(2) ? DATA : FULL_DATA);
 	delta.root = 1 + below(4);
+	if (delta.seq_type == FULL_BLOCK || delta.seq_type == FULL_DATA)
+		delta.root *= UNIT;
 	if (delta.seq_type == DATA) {
 		delta.owner = below(2);
 		delta.offset = below(2) * UNIT;
@@ -211,16 +220,15 @@ static void model_assert(const struct model_extent *extent)
 	assert_int_equal(found.bytenr, extent->bytenr);
 	assert_int_equal(found.bytes, extent->length_4k * UNIT);
 	assert_int_equal(found.metadata, extent->metadata);
-	assert_int_equal(found.ref_count, extent->count);
+	assert_int_equal(extent_ref_count(&found), extent->count);
 	for (at = 0; at < extent->count; at++) {
 		const struct extent_ref *ref = &extent->refs[at];
 
-		for (match = 0; match < found.ref_count; match++)
-			if (!memcmp(&found.ref[match], ref, offsetof(struct extent_ref, count)) &&
-			    found.ref[match].type == ref->type)
+		for (match = 0; match < extent_ref_count(&found); match++)
+			if (same_ref(extent_ref_at(&found, match), ref))
 				break;
-		assert_true(match < found.ref_count);
-		assert_int_equal(found.ref[match].count, ref->count);
+		assert_true(match < extent_ref_count(&found));
+		assert_int_equal(extent_ref_at(&found, match).count, ref->count);
 		refs += ref->count;
 	}
 	assert_int_equal(found.refs, refs);
@@ -305,7 +313,7 @@ static void histories_are_as_the_model_says(void **state)
 	for (at = EXTENT_KEPT; at <= EXTENT_ABSENT; at++)
 		assert_true(model.outcomes[at] > 1000);
 	assert_true(model.refused > 1000);
-	assert_true(model.without_memory > 1000);
+	assert_true(model.without_memory > 50);
 	extent_index_destroy(extents);
 }
 

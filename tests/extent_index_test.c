@@ -10,76 +10,9 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
-#include "core/forest/extent_index.h"
-
-#define BLOCK RS_DELTA_TREE_BLOCK_REF
-#define DATA RS_DELTA_EXTENT_DATA_REF
-#define FULL_BLOCK RS_DELTA_SHARED_BLOCK_REF
-#define FULL_DATA RS_DELTA_SHARED_DATA_REF
-
-#define UNIT UINT64_C(4096)
-#define PAGE (UINT64_C(64) << 20) /* what the index keeps together */
-#define TOP UINT64_C(0xfffffffffffff000)
-#define HERE (UINT64_C(1) << 30)
+#include "tests/support/index_case.h"
 
 #define CROWD 100000U
-
-static struct extent_index *extents;
-static enum extent_outcome outcome;
-static uint64_t bytes;
-static struct rs_error error;
-
-static void index_begin(void)
-{
-	assert_int_equal(extent_index_create(&extents), 0);
-}
-
-static struct rs_delta delta_at(uint64_t bytenr, unsigned type, uint64_t key, int count)
-{
-	return (struct rs_delta){
-		.bytenr = bytenr,
-		.root = key,
-		.owner = type == DATA ? 257 : 0,
-		.count = count,
-		.length_4k = 4,
-		.seq_type = 77 << 8 | type,
-	};
-}
-
-static int apply(uint64_t bytenr, const struct rs_delta *refs, size_t ref_count,
-		 const struct rs_delta *roots, size_t root_count)
-{
-	const struct rs_head head = {
-		.transaction = 1,
-		.bytenr = bytenr,
-		.refs = refs,
-		.ref_count = ref_count,
-		.roots = roots,
-		.root_count = root_count,
-	};
-
-	error = (struct rs_error)RS_ERROR_INIT;
-	return extent_index_apply(extents, &head, &outcome, &bytes, &error);
-}
-
-static int apply_one(uint64_t bytenr, unsigned type, uint64_t key, int count)
-{
-	struct rs_delta delta = delta_at(bytenr, type, key, count);
-
-	return apply(bytenr, &delta, 1, NULL, 0);
-}
-
-static void make_one(uint64_t bytenr)
-{
-	assert_int_equal(apply_one(bytenr, DATA, 256, 1), 0);
-	assert_int_equal(outcome, EXTENT_MADE);
-}
-
-static void free_one(uint64_t bytenr)
-{
-	assert_int_equal(apply_one(bytenr, DATA, 256, -1), 0);
-	assert_int_equal(outcome, EXTENT_FREED);
-}
 
 /*
  * What one head does to an extent of 16 KiB that has `before`. References are written as a letter for
@@ -124,8 +57,14 @@ static const struct table_row table[] = {
 	  "1 references by tree 5, inode 257, offset 0 are dropped, there is none" },
 	{ "dropped of another key", "D4096+1", "D8192-3", 0, REFUSED,
 	  "3 references by the tree block at 8192 are dropped, there is none" },
-	{ "dropped of another type", "B5+1", "b5-1", 0, REFUSED,
+	{ "dropped of another type", "B4096+1", "b5-1", 0, REFUSED,
 	  "1 references by tree 5, level 0 are dropped, there is none" },
+	{ "as many as a parent can have", "D4096+4000", "D4096+95 D8192+4095", 0, EXTENT_KEPT,
+	  "D4096+4095 D8192+4095" },
+	{ "more than a parent can have", "D4096+4000", "D4096+96", 0, REFUSED,
+	  "4096 references by the tree block at 4096 do not fit" },
+	{ "by no tree block", "d5+1", "D4100+1", 0, REFUSED,
+	  "the tree block at 4100 begins between units of 4096 bytes" },
 	{ "below nothing", "d5+2", "d5-3", 0, REFUSED,
 	  "3 references by tree 5, inode 257, offset 0 are dropped, there are 2" },
 	{ "below nothing behind an addition", "d5+2", "d4+1 d5-3", 0, REFUSED,
@@ -192,14 +131,14 @@ static void assert_refs(const char *text)
 		return;
 	assert_int_equal(extent.bytes, 4 * UNIT);
 	assert_int_equal(extent.metadata, *text == 'b' || *text == 'B');
-	assert_int_equal(extent.ref_count, count);
+	assert_int_equal(extent_ref_count(&extent), count);
 	for (at = 0; at < count; at++) {
-		assert_int_equal(extent.ref[at].type, rs_delta_type(&refs[at]));
-		assert_int_equal(extent.ref[at].root_or_parent, refs[at].root);
-		assert_int_equal(extent.ref[at].owner, refs[at].owner);
-		assert_int_equal(extent.ref[at].offset, 0);
-		assert_int_equal(extent.ref[at].count, refs[at].count);
-		sum += extent.ref[at].count;
+		assert_int_equal(extent_ref_at(&extent, at).type, rs_delta_type(&refs[at]));
+		assert_int_equal(extent_ref_at(&extent, at).root_or_parent, refs[at].root);
+		assert_int_equal(extent_ref_at(&extent, at).owner, refs[at].owner);
+		assert_int_equal(extent_ref_at(&extent, at).offset, 0);
+		assert_int_equal(extent_ref_at(&extent, at).count, refs[at].count);
+		sum += extent_ref_at(&extent, at).count;
 	}
 	assert_int_equal(extent.refs, sum);
 }
@@ -334,13 +273,14 @@ static void images_are_loaded(void **state)
 	assert_true(extent_index_find(extents, HERE, &extent));
 	assert_int_equal(extent.bytes, UNIT * UINT32_MAX);
 	assert_int_equal(extent.refs, UINT64_C(2) + UINT32_MAX);
-	assert_int_equal(extent.ref_count, 2);
-	assert_int_equal(extent.ref[0].type, DATA);
-	assert_int_equal(extent.ref[0].offset, 3 * UNIT);
-	assert_int_equal(extent.ref[0].count, UINT32_MAX);
-	assert_int_equal(extent.ref[1].type, FULL_DATA);
-	assert_int_equal(extent.ref[1].owner, 0); /* a full one is its parent's address */
-	assert_int_equal(extent.ref[1].offset, 0);
+	assert_int_equal(extent_ref_count(&extent), 2);
+	assert_int_equal(extent_ref_at(&extent, 0).type, DATA);
+	assert_int_equal(extent_ref_at(&extent, 0).offset, 3 * UNIT);
+	assert_int_equal(extent_ref_at(&extent, 0).count, UINT32_MAX);
+	assert_int_equal(extent_ref_at(&extent, 1).type, FULL_DATA);
+	assert_int_equal(extent_ref_at(&extent, 1).owner,
+			 0); /* a full one is its parent's address */
+	assert_int_equal(extent_ref_at(&extent, 1).offset, 0);
 	extent_index_destroy(extents);
 }
 
@@ -359,15 +299,6 @@ static int walk_one(void *argument, const struct extent *extent)
 	walk->next = extent->bytenr + 1;
 	walk->sum += extent->bytenr;
 	return ++walk->count == walk->stop_at ? -EINTR : 0;
-}
-
-static uint64_t walk_sum(void)
-{
-	struct walk walk = { 0 };
-
-	assert_int_equal(extent_index_each(extents, walk_one, &walk), 0);
-	assert_int_equal(walk.count, extent_index_count(extents));
-	return walk.sum;
 }
 
 /* Where the index's own borders are, in an order that goes there from both sides. */
@@ -429,10 +360,11 @@ static void crowd_assert(unsigned count, uint64_t refs)
 	unsigned at;
 
 	assert_true(extent_index_find(extents, HERE, &extent));
-	assert_int_equal(extent.ref_count, count);
+	assert_int_equal(extent_ref_count(&extent), count);
 	assert_int_equal(extent.refs, refs);
 	for (at = 1; at < count; at++)
-		assert_true(extent.ref[at - 1].root_or_parent < extent.ref[at].root_or_parent);
+		assert_true(extent_ref_at(&extent, at - 1).root_or_parent <
+			    extent_ref_at(&extent, at).root_or_parent);
 }
 
 static void one_extent_has_many_references(void **state)
@@ -464,122 +396,9 @@ static void one_extent_has_many_references(void **state)
 	crowd_apply(2001, 4, -1, EXTENT_KEPT);
 	crowd_apply(2003, 8, -1, EXTENT_KEPT);
 	crowd_assert(CROWD / 8 - 250, CROWD / 8 - 250);
-	assert_true(extent_index_memory(extents) < memory - CROWD / 2 * sizeof(struct extent_ref));
+	assert_true(extent_index_memory(extents) < memory - CROWD / 4 * sizeof(uint64_t));
 	crowd_apply(2007, 8, -1, EXTENT_FREED);
 	assert_int_equal(extent_index_memory(extents), empty);
-	extent_index_destroy(extents);
-}
-
-/* Each address once, in no order: 40503 is odd. */
-static uint64_t crowd_address(unsigned at)
-{
-	return HERE + (at * 40503ULL % 65536) * 4 * UNIT;
-}
-
-static void memory_is_as_promised(void **state)
-{
-	const uint64_t count = 65536;
-	uint64_t empty;
-	uint64_t made;
-	unsigned round;
-	unsigned at;
-
-	(void)state;
-	index_begin();
-	make_one(HERE);
-	free_one(HERE);
-	empty = extent_index_memory(extents);
-	assert_true(empty < PAGE / 128);
-	make_one(HERE + 9 * PAGE);
-	free_one(HERE + 9 * PAGE);
-	assert_int_equal(extent_index_memory(extents), empty);
-	for (at = 0; at < count; at++)
-		make_one(HERE + at * 4 * UNIT);
-	made = extent_index_memory(extents);
-	assert_in_range(made, count * 64, count * 80);
-	for (at = 0; at < count; at++)
-		assert_int_equal(apply_one(HERE + at * 4 * UNIT, FULL_DATA, 8192, 1), 0);
-	assert_int_equal(extent_index_memory(extents), made + count * 64);
-	for (at = 0; at < count; at++)
-		assert_int_equal(apply_one(HERE + at * 4 * UNIT, FULL_DATA, 8192, -1), 0);
-	assert_int_equal(extent_index_memory(extents), made);
-	for (at = 0; at < count; at++)
-		free_one(crowd_address(at));
-	made = extent_index_memory(extents);
-	/* What comes and goes in any order finds its place in what is there. */
-	for (round = 0; round < 6; round++) {
-		for (at = 0; at < count; at++)
-			make_one(crowd_address(at));
-		for (at = 0; at < count; at++)
-			free_one(crowd_address(at));
-		if (!round)
-			made = extent_index_memory(extents);
-	}
-	assert_int_equal(extent_index_memory(extents), made);
-	assert_int_equal(extent_index_count(extents), 0);
-	extent_index_destroy(extents);
-}
-
-/* A head that needs new memory for all there is: its allocations fail, the first, the second, ... */
-static void memory_case(uint64_t bytenr, const struct rs_delta *refs, size_t ref_count,
-			unsigned failures_min)
-{
-	uint64_t memory = extent_index_memory(extents);
-	uint64_t sum = walk_sum();
-	struct extent before = { 0 };
-	struct extent after = { 0 };
-	bool was = extent_index_find(extents, bytenr, &before);
-	unsigned nth;
-
-	for (nth = 1;; nth++) {
-		int ret;
-
-		alloc_fail_arm(nth, 0);
-		ret = apply(bytenr, refs, ref_count, NULL, 0);
-		alloc_fail_arm(0, 0);
-		if (!ret)
-			break;
-		assert_int_equal(ret, -ENOMEM);
-		assert_int_equal(error.code, -ENOMEM);
-		assert_int_equal(walk_sum(), sum);
-		assert_true(extent_index_memory(extents) < memory + 4096); /* no page */
-		assert_int_equal(extent_index_find(extents, bytenr, &after), was);
-		assert_int_equal(after.refs, before.refs);
-		assert_int_equal(after.ref_count, before.ref_count);
-	}
-	assert_true(nth > failures_min);
-}
-
-static void nothing_happens_without_memory(void **state)
-{
-	struct rs_delta many[40];
-	struct extent extent;
-	unsigned at;
-
-	(void)state;
-	for (at = 0; at < 40; at++)
-		many[at] = delta_at(HERE, FULL_DATA, (at + 1) * UNIT, 1);
-	alloc_fail_arm(1, 0);
-	assert_int_equal(extent_index_create(&extents), -ENOMEM);
-	alloc_fail_arm(0, 0);
-	index_begin();
-	memory_case(HERE, many, 1, 3);         /* what is merged, the pages, a chunk */
-	memory_case(HERE, many + 1, 1, 1);     /* an array */
-	memory_case(HERE, many + 2, 30, 2);    /* what is merged, a larger array */
-	memory_case(HERE - PAGE, many, 2, 2);  /* an array, a page */
-	memory_case(HERE + UNIT, many, 20, 1); /* an array */
-	for (at = 0; at < 40; at++)
-		many[at].count = -1;
-	/* To be freed needs none, and what would only save some does not have to be there. */
-	alloc_fail_arm(1, 1);
-	for (at = 0; at < 31; at++)
-		assert_int_equal(apply(HERE, many + at, 1, NULL, 0), 0);
-	assert_true(extent_index_find(extents, HERE, &extent));
-	assert_int_equal(extent.ref_count, 1);
-	assert_int_equal(apply(HERE, many + 31, 1, NULL, 0), 0);
-	assert_int_equal(outcome, EXTENT_FREED);
-	assert_true(alloc_fail_count() > 0);
-	alloc_fail_arm(0, 0);
 	extent_index_destroy(extents);
 }
 
@@ -591,8 +410,6 @@ int main(void)
 		cmocka_unit_test(images_are_loaded),
 		cmocka_unit_test(neighbours_are_told_apart),
 		cmocka_unit_test(one_extent_has_many_references),
-		cmocka_unit_test(memory_is_as_promised),
-		cmocka_unit_test(nothing_happens_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;

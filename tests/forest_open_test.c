@@ -34,16 +34,16 @@ static int count_others(void *argument, const struct extent *extent)
 	struct others *others = argument;
 
 	others->outside += !space_is_used(&others->forest->space, extent->bytenr, extent->bytes);
-	for (uint32_t at = 0; at < extent->ref_count; at++) {
-		const struct extent_ref *ref = &extent->ref[at];
-		bool full = ref->type == RS_DELTA_SHARED_BLOCK_REF ||
-			    ref->type == RS_DELTA_SHARED_DATA_REF;
+	for (uint32_t at = 0; at < extent_ref_count(extent); at++) {
+		const struct extent_ref ref = extent_ref_at(extent, at);
+		bool full = ref.type == RS_DELTA_SHARED_BLOCK_REF ||
+			    ref.type == RS_DELTA_SHARED_DATA_REF;
 
 		if (full)
 			others->references +=
-				!buffer_find(&others->forest->buffers, ref->root_or_parent);
+				!buffer_find(&others->forest->buffers, ref.root_or_parent);
 		else
-			others->references += !format_is_subvolume(ref->root_or_parent);
+			others->references += !format_is_subvolume(ref.root_or_parent);
 	}
 	return 0;
 }

@@ -199,7 +199,7 @@ static void words_that_differ_are_found(void **state)
 static void lost_buffers_are_found(void **state)
 {
 	struct buffer *buffer =
-		buffer_create(&hand_forest.forest.buffers, HAND_AT(50), HAND_GENERATION, 0);
+		buffer_create(&hand_forest.forest.buffers, NULL, HAND_AT(50), HAND_GENERATION, 0);
 
 	(void)state;
 	assert_non_null(buffer);

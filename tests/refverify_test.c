@@ -244,12 +244,16 @@ static struct extent_ref keyed_ref(uint64_t root, uint64_t owner, uint32_t count
 
 static void loading_begins_with_what_is_there(void **state)
 {
-	struct extent_ref refs[] = {
-		keyed_ref(256, 300, 2),
-		{ .root_or_parent = AT, .count = 1, .type = RS_DELTA_SHARED_DATA_REF },
-	};
+	struct extent_ref keyed[] = { keyed_ref(256, 300, 2), keyed_ref(257, 300, 1) };
+	const uint64_t full = AT | 1;
 	struct extent extent = {
-		.bytenr = AT, .bytes = DATA, .refs = 3, .ref_count = 2, .ref = refs
+		.bytenr = AT,
+		.bytes = DATA,
+		.refs = 3,
+		.keyed_count = 1,
+		.full_count = 1,
+		.keyed = keyed,
+		.full = &full,
 	};
 
 	(void)state;
@@ -264,10 +268,12 @@ static void loading_begins_with_what_is_there(void **state)
 	assert_int_equal(refverify_load(verify, &extent), -EUCLEAN);
 	extent.bytenr += DATA;
 	extent.refs = 3;
-	refs[1] = refs[0];
+	extent.keyed_count = 2;
+	extent.full_count = 0;
+	keyed[1] = keyed[0];
 	assert_int_equal(refverify_load(verify, &extent), -EUCLEAN);
 	extent.bytenr += DATA;
-	refs[1].type = RS_DELTA_SHARED_BLOCK_REF;
+	keyed[1].type = RS_DELTA_TREE_BLOCK_REF;
 	assert_int_equal(refverify_load(verify, &extent), -EUCLEAN);
 	assert_int_equal(refverify_failures(verify), 5);
 }

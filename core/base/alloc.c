@@ -117,11 +117,11 @@ void *alloc_aligned(size_t alignment, size_t count, size_t size)
 	return memset(block, 0, bytes);
 }
 
-void *alloc_lines(size_t bytes)
+void *alloc_undefined(size_t alignment, size_t bytes)
 {
 	void *block;
 
-	if (!alloc_bytes(1, bytes, &bytes) || posix_memalign(&block, ORDER_LINE, bytes))
+	if (!alloc_bytes(1, bytes, &bytes) || posix_memalign(&block, alignment, bytes))
 		return NULL;
 	return block;
 }

@@ -26,8 +26,8 @@ void *alloc_resize(void *block, size_t count, size_t size) __attribute__((warn_u
 void *alloc_aligned(size_t alignment, size_t count, size_t size)
 	__attribute__((warn_unused_result));
 
-/* At a multiple of ORDER_LINE, contents undefined: for large blocks that are written once. */
-void *alloc_lines(size_t bytes) __attribute__((warn_unused_result));
+/* The same, contents undefined: for large blocks that are written once. */
+void *alloc_undefined(size_t alignment, size_t bytes) __attribute__((warn_unused_result));
 
 char *alloc_string(const char *text) __attribute__((warn_unused_result));
 

@@ -103,7 +103,7 @@ void *block_get(struct block_cache *cache, size_t bytes)
 		block = block_take(cache, class + more);
 	if (block)
 		return block + 1;
-	block = alloc_lines(sizeof(*block) + block_bytes(class));
+	block = alloc_undefined(ORDER_LINE, sizeof(*block) + block_bytes(class));
 	if (!block)
 		return NULL;
 	block->class = class;

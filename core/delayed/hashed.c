@@ -164,7 +164,7 @@ static int hashed_chunk_add(struct store *store)
 	if (!chunks)
 		return -ENOMEM;
 	store->chunks = chunks;
-	chunk = alloc_lines(HASHED_CHUNK * sizeof(*chunk));
+	chunk = alloc_undefined(ORDER_LINE, HASHED_CHUNK * sizeof(*chunk));
 	if (!chunk)
 		return -ENOMEM;
 	chunks[store->chunk_count++] = chunk;

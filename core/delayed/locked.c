@@ -97,7 +97,7 @@ static inline void locked_pending_set_locked(struct store *store, uint64_t pendi
 
 static struct locked_node *locked_chunk_add(struct store *store)
 {
-	struct locked_chunk *chunk = alloc_lines(sizeof(*chunk));
+	struct locked_chunk *chunk = alloc_undefined(ORDER_LINE, sizeof(*chunk));
 
 	if (!chunk)
 		return NULL;

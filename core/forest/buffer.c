@@ -39,7 +39,10 @@ int buffer_map_init(struct buffer_map *map, uint32_t node_bytes)
 {
 	map->node_bytes = node_bytes;
 	map->pages = alloc_zeroed(BUFFER_ENTRIES(BUFFER_TOP_BITS), sizeof(map->pages[0]));
-	return map->pages ? 0 : -ENOMEM;
+	if (!map->pages)
+		return -ENOMEM;
+	buffer_pool_init(&map->pool, node_bytes);
+	return 0;
 }
 
 static order_ptr *buffer_page(order_ptr *place)
@@ -79,12 +82,10 @@ static order_ptr *buffer_find_place(const struct buffer_map *map, uint64_t byten
 	return page ? &page[buffer_low(bytenr)] : NULL;
 }
 
-struct buffer *buffer_create(struct buffer_map *map, uint64_t bytenr, uint64_t generation,
-			     uint8_t level)
+struct buffer *buffer_create(struct buffer_map *map, struct buffer_cache *cache, uint64_t bytenr,
+			     uint64_t generation, uint8_t level)
 {
-	size_t front = sizeof(struct buffer) + ORDER_LINE - sizeof(struct buffer) % ORDER_LINE;
-	/* Zeroed: what is not used of a block says nothing of what was there. */
-	struct buffer *buffer = alloc_aligned(ORDER_LINE, 1, front + map->node_bytes);
+	struct buffer *buffer = buffer_pool_take(&map->pool, cache);
 
 	if (!buffer)
 		return NULL;
@@ -94,7 +95,6 @@ struct buffer *buffer_create(struct buffer_map *map, uint64_t bytenr, uint64_t g
 	buffer->bytenr = bytenr;
 	buffer->generation = generation;
 	buffer->level = level;
-	buffer->data = (uint8_t *)buffer + front;
 	return buffer;
 }
 
@@ -117,7 +117,7 @@ int buffer_publish(struct buffer *buffer)
 
 void buffer_discard(struct buffer *buffer)
 {
-	alloc_free(buffer);
+	buffer_pool_give(&buffer->map->pool, buffer);
 }
 
 struct buffer *buffer_find(const struct buffer_map *map, uint64_t bytenr)
@@ -207,7 +207,8 @@ void buffer_map_destroy(struct buffer_map *map)
 
 	if (!map->pages)
 		return;
-	(void)!buffer_map_each(map, buffer_each_discard, NULL);
+	if (map->pool.apart)
+		(void)!buffer_map_each(map, buffer_each_discard, NULL);
 	for (top = 0; top < BUFFER_ENTRIES(BUFFER_TOP_BITS); top++) {
 		order_ptr *middle = buffer_page(&map->pages[top]);
 
@@ -217,6 +218,7 @@ void buffer_map_destroy(struct buffer_map *map)
 	}
 	alloc_free(map->pages);
 	map->pages = NULL;
+	buffer_pool_destroy(&map->pool);
 }
 
 uint64_t buffer_lock(struct buffer *buffer)

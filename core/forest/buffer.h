@@ -16,6 +16,8 @@
 
 #include "core/base/rcu.h"
 #include "core/disk/node.h"
+#include "core/forest/buffer_pool.h"
+#include "refstorm/export.h"
 
 #define BUFFER_FULL (UINT64_C(1) << 63) /* its references to others are full back references */
 #define BUFFER_LOCK (UINT64_C(1) << 62)
@@ -27,13 +29,17 @@ struct buffer {
 	uint64_t generation; /* of the transaction that made it; as in its header */
 	uint8_t *data;       /* node_bytes, as on disk */
 	uint8_t level;
-	struct rcu_deferred deferred;
+	RS_EXTENSION union {
+		struct rcu_deferred deferred;
+		struct buffer *next_free; /* of one that is not in use */
+	};
 	struct buffer_map *map;
 };
 
 /* From address to buffer: a radix tree of pages that only grows. */
 struct buffer_map {
 	order_ptr *pages;
+	struct buffer_pool pool;
 	uint32_t node_bytes;
 };
 
@@ -43,9 +49,12 @@ int buffer_map_init(struct buffer_map *map, uint32_t node_bytes)
 /* Frees all buffers too. Nobody uses it. */
 void buffer_map_destroy(struct buffer_map *map);
 
-/* A buffer with one reference, zeroed, that only its maker knows until buffer_publish. NULL: no memory. */
-struct buffer *buffer_create(struct buffer_map *map, uint64_t bytenr, uint64_t generation,
-			     uint8_t level);
+/*
+ * A buffer with one reference, its data undefined, that only its maker knows until buffer_publish. NULL: no
+ * memory. `cache` is the caller's, or NULL.
+ */
+struct buffer *buffer_create(struct buffer_map *map, struct buffer_cache *cache, uint64_t bytenr,
+			     uint64_t generation, uint8_t level);
 /* Puts it into the map. 0, -ENOMEM, or -EEXIST if the address has one. */
 int buffer_publish(struct buffer *buffer) __attribute__((warn_unused_result));
 /* One that was not published. */

@@ -52,7 +52,8 @@ static int cow_block_make(struct rs_writer *writer, struct rs_subvol *root, uint
 	struct rs_forest *forest = writer->forest;
 	struct space_window *window = &writer->windows[SPACE_METADATA];
 	uint64_t bytenr = space_block_take(window);
-	struct buffer *buffer = buffer_create(&forest->buffers, bytenr, writer->generation, level);
+	struct buffer *buffer =
+		buffer_create(&forest->buffers, &writer->blocks, bytenr, writer->generation, level);
 	struct rs_ref_action action;
 	int result = -ENOMEM;
 
@@ -60,6 +61,8 @@ static int cow_block_make(struct rs_writer *writer, struct rs_subvol *root, uint
 		goto give_back;
 	if (from)
 		memcpy(buffer->data, from->data, forest->node_bytes);
+	else
+		memset(buffer->data, 0, forest->node_bytes);
 	cow_header(buffer, forest, root->id);
 	result = buffer_publish(buffer);
 	if (result)

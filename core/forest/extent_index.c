@@ -25,7 +25,8 @@ void extent_index_destroy(struct extent_index *index)
 		return;
 	extent_index_map_each(&index->map, index_release, index);
 	extent_index_map_destroy(&index->map);
-	alloc_free(index->merged);
+	alloc_free(index->merged.keyed);
+	alloc_free(index->merged.full);
 	alloc_free(index);
 }
 
@@ -51,7 +52,7 @@ static int index_check(const struct extent_entry *entry, const struct rs_head *h
 
 	if (!entry) {
 		fresh->bytes = (uint64_t)first->length_4k * RS_DELTA_UNIT;
-		fresh->metadata = extent_type_is_metadata(rs_delta_type(first));
+		fresh->metadata = extent_type_is_metadata(rs_delta_type(first)) ? 1 : 0;
 		entry = fresh;
 	}
 	for (at = 0; at < head->ref_count && !ret; at++) {
@@ -82,6 +83,12 @@ static enum extent_outcome index_outcome_without(const struct rs_head *head)
 	return EXTENT_ABSENT;
 }
 
+static bool merge_leaves_none(const struct extent_entry *entry, const struct extent_merge *merge)
+{
+	return entry->keyed_count + merge->keyed.count == merge->keyed.high - merge->keyed.low &&
+	       entry->full_count + merge->full.count == merge->full.high - merge->full.low;
+}
+
 /* `entry` is in the index, or is `fresh`, which is not yet. */
 static int index_change(struct extent_index *index, struct extent_entry *entry, bool fresh,
 			const struct rs_head *head, enum extent_outcome *outcome,
@@ -92,7 +99,7 @@ static int index_change(struct extent_index *index, struct extent_entry *entry, 
 
 	if (ret)
 		return ret;
-	if (entry->ref_count + merge.count == merge.high - merge.low) {
+	if (merge_leaves_none(entry, &merge)) {
 		*outcome = fresh ? index_outcome_without(head) : EXTENT_FREED;
 		if (fresh)
 			return 0;
@@ -174,9 +181,25 @@ static void index_show(const struct extent_entry *entry, struct extent *extent)
 		.bytenr = entry->bytenr,
 		.bytes = entry->bytes,
 		.refs = entry->refs,
-		.ref_count = entry->ref_count,
 		.metadata = entry->metadata,
-		.ref = extent_entry_refs(entry),
+		.keyed_count = entry->keyed_count,
+		.full_count = entry->full_count,
+		.keyed = extent_entry_keyed(entry),
+		.full = extent_entry_full(entry),
+	};
+}
+
+struct extent_ref extent_ref_at(const struct extent *extent, uint32_t at)
+{
+	uint64_t word;
+
+	if (at < extent->keyed_count)
+		return extent->keyed[at];
+	word = extent->full[at - extent->keyed_count];
+	return (struct extent_ref){
+		.root_or_parent = word & ~EXTENT_FULL_COUNT,
+		.count = (uint32_t)(word & EXTENT_FULL_COUNT),
+		.type = extent->metadata ? RS_DELTA_SHARED_BLOCK_REF : RS_DELTA_SHARED_DATA_REF,
 	};
 }
 
@@ -221,7 +244,8 @@ uint64_t extent_index_count(const struct extent_index *index)
 uint64_t extent_index_memory(const struct extent_index *index)
 {
 	return sizeof(*index) + extent_index_map_memory(&index->map) +
-	       index->merged_capacity * sizeof(*index->merged) + index->array_bytes;
+	       index->merged.keyed_capacity * sizeof(*index->merged.keyed) +
+	       index->merged.full_capacity * sizeof(*index->merged.full);
 }
 
 void extent_index_prefetch(const struct extent_index *index, const uint64_t ahead[RS_HEAD_AHEAD])
@@ -235,6 +259,6 @@ void extent_index_prefetch(const struct extent_index *index, const uint64_t ahea
 		__builtin_prefetch(entry, 1);
 	entry = ahead[2] ? extent_index_map_find(&index->map, ahead[2]) : NULL;
 	/* Where new references mostly go. */
-	if (entry && entry->ref_count > 1)
-		__builtin_prefetch(&entry->array[entry->ref_count - 1], 1);
+	if (entry && !extent_entry_is_inside(entry))
+		__builtin_prefetch((uint64_t *)entry->block + extent_entry_words(entry) - 1, 1);
 }

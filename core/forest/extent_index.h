@@ -5,8 +5,9 @@
  *
  * Who may call: extent_index_apply and extent_index_load one thread at a time (the record path's
  * runner; at rest); look-ups by whoever keeps that from happening: the one who commits, or anybody at
- * rest. Memory: about 70 bytes an extent with one back reference, 32 to 48 more for each other (and 32
- * for the one). What extents took is kept for later ones.
+ * rest. Memory: about 70 bytes an extent with one keyed back reference or up to four full ones; with more
+ * of them 32 for each keyed and 8 for each full one, and up to half as much again. What extents took is
+ * kept for later ones.
  */
 #ifndef REFSTORM_FOREST_EXTENT_INDEX_H
 #define REFSTORM_FOREST_EXTENT_INDEX_H
@@ -14,7 +15,10 @@
 #include "refstorm/error.h"
 #include "refstorm/record.h"
 
-/* One back reference. Keyed: root, owner, offset; full: parent, and the others 0. */
+/*
+ * One back reference. Keyed: root, owner, offset; full: parent, a multiple of 4096, the others 0, and a
+ * count below 4096, since no tree block has as many items.
+ */
 struct extent_ref {
 	uint64_t root_or_parent;
 	uint64_t owner; /* inode of data, level of a tree block */
@@ -27,9 +31,11 @@ struct extent {
 	uint64_t bytenr;
 	uint64_t bytes;
 	uint64_t refs; /* sum of the counts */
-	uint32_t ref_count;
 	bool metadata;
-	const struct extent_ref *ref; /* sorted by type, root or parent, owner, offset */
+	uint32_t keyed_count;
+	uint32_t full_count;
+	const struct extent_ref *keyed; /* sorted by type, root, owner, offset */
+	const uint64_t *full; /* sorted: a parent's address, and the count in the bits below 4096 */
 };
 
 struct extent_index;
@@ -65,7 +71,14 @@ int extent_index_apply(struct extent_index *index, const struct rs_head *head,
  */
 void extent_index_prefetch(const struct extent_index *index, const uint64_t ahead[RS_HEAD_AHEAD]);
 
-/* The extent that begins at `bytenr`; false if there is none. `extent->ref` is valid until the next change. */
+/* How many back references it has; and one of them, in the order of their types. */
+static inline uint32_t extent_ref_count(const struct extent *extent)
+{
+	return extent->keyed_count + extent->full_count;
+}
+struct extent_ref extent_ref_at(const struct extent *extent, uint32_t at);
+
+/* The extent that begins at `bytenr`; false if there is none. Its references are valid until the next change. */
 bool extent_index_find(const struct extent_index *index, uint64_t bytenr, struct extent *extent);
 
 /* Ascending by address until `fn` returns something else than 0; returns that. */

@@ -18,25 +18,36 @@
 
 #include "core/base/order.h"
 #include "core/forest/extent_index.h"
+#include "core/forest/extent_slab.h"
 
 #define EXTENT_GROUP_UNITS 32U
 #define EXTENT_PAGE_GROUPS 512U
-#define EXTENT_ROOMS 10U /* sizes of blocks */
+/* Words of an extent's references that it has in itself. */
+#define EXTENT_WORDS_INSIDE 4U
+#define EXTENT_KEYED_WORDS (sizeof(struct extent_ref) / sizeof(uint64_t))
+/* In a full back reference: the bits of the count. */
+#define EXTENT_FULL_COUNT UINT64_C(4095)
 
-/* An extent. The references are here if there is one, and in an array if there are more. */
+/*
+ * An extent. Its references are words: four for each keyed one, and behind those one for each full one,
+ * which are most where there are many. They are here if they fit, and in a block if not.
+ */
 struct extent_entry {
 	RS_EXTENSION union {
 		struct extent_ref one;
+		uint64_t few[EXTENT_WORDS_INSIDE];
 		RS_EXTENSION struct {
-			struct extent_ref *array;
-			uint32_t capacity;
+			void *block;
+			uint32_t capacity; /* words */
 		};
 	};
 	uint64_t bytenr;
 	uint64_t bytes;
 	uint64_t refs;
-	uint32_t ref_count; /* 0 only of one that is not in the index */
-	bool metadata;
+	/* Both 0 only of one that is not in the index. */
+	uint32_t keyed_count : 31;
+	uint32_t metadata : 1;
+	uint32_t full_count;
 };
 
 static_assert(sizeof(struct extent_entry) == 64, "an extent is one cache line");
@@ -58,15 +69,6 @@ struct extent_page_at {
 	struct extent_page *page;
 };
 
-/* Blocks of entries. What was once allocated is used again for blocks of the same size only. */
-struct extent_slab {
-	struct extent_chunk *chunks;
-	struct extent_entry *next; /* not used yet, up to the end */
-	struct extent_entry *end;
-	struct extent_free *free[EXTENT_ROOMS];
-	uint64_t bytes; /* of all chunks */
-};
-
 struct extent_map {
 	struct extent_page_at *pages; /* ascending */
 	size_t page_count;
@@ -76,24 +78,54 @@ struct extent_map {
 	struct extent_slab slab;
 };
 
-struct extent_index {
-	struct extent_map map;
-	struct extent_ref *merged; /* of extent_index_refs_merge */
-	size_t merged_capacity;
-	uint64_t array_bytes; /* in the arrays of the entries */
+/* What extent_index_refs_merge makes. */
+struct extent_merged {
+	struct extent_ref *keyed;
+	size_t keyed_capacity;
+	uint64_t *full;
+	size_t full_capacity;
 };
 
-/* The part of an extent's references that a head touches, and what takes its place. */
-struct extent_merge {
+struct extent_index {
+	struct extent_map map;
+	struct extent_merged merged;
+};
+
+/* Elements that a head touches, and how many take their place. */
+struct extent_splice {
 	size_t low; /* from here */
 	size_t high;
-	size_t count;   /* of what takes its place, in index->merged */
+	size_t count; /* of what takes its place, in index->merged */
+};
+
+struct extent_merge {
+	struct extent_splice keyed;
+	struct extent_splice full;
 	int64_t change; /* of the sum of all counts */
 };
 
-static inline const struct extent_ref *extent_entry_refs(const struct extent_entry *entry)
+static inline size_t extent_entry_words(const struct extent_entry *entry)
 {
-	return entry->ref_count > 1 ? entry->array : &entry->one;
+	return entry->keyed_count * EXTENT_KEYED_WORDS + entry->full_count;
+}
+
+static inline bool extent_entry_is_inside(const struct extent_entry *entry)
+{
+	return extent_entry_words(entry) <= EXTENT_WORDS_INSIDE;
+}
+
+static inline const struct extent_ref *extent_entry_keyed(const struct extent_entry *entry)
+{
+	return extent_entry_is_inside(entry) ? &entry->one :
+					       (const struct extent_ref *)entry->block;
+}
+
+static inline const uint64_t *extent_entry_full(const struct extent_entry *entry)
+{
+	const uint64_t *words = extent_entry_is_inside(entry) ? entry->few :
+								(const uint64_t *)entry->block;
+
+	return words + entry->keyed_count * EXTENT_KEYED_WORDS;
 }
 
 static inline bool extent_type_is_known(unsigned type)
@@ -102,18 +134,15 @@ static inline bool extent_type_is_known(unsigned type)
 	       type == RS_DELTA_SHARED_BLOCK_REF || type == RS_DELTA_SHARED_DATA_REF;
 }
 
+static inline bool extent_type_is_keyed(unsigned type)
+{
+	return type == RS_DELTA_TREE_BLOCK_REF || type == RS_DELTA_EXTENT_DATA_REF;
+}
+
 static inline bool extent_type_is_metadata(unsigned type)
 {
 	return type == RS_DELTA_TREE_BLOCK_REF || type == RS_DELTA_SHARED_BLOCK_REF;
 }
-
-/* The smallest block for so many entries, at most EXTENT_GROUP_UNITS. */
-unsigned extent_index_slab_room(unsigned count);
-/* `room` is what extent_index_slab_room returned. NULL: no memory. */
-struct extent_entry *extent_index_slab_take(struct extent_slab *slab, unsigned room)
-	__attribute__((warn_unused_result));
-void extent_index_slab_give(struct extent_slab *slab, struct extent_entry *block, unsigned room);
-void extent_index_slab_destroy(struct extent_slab *slab);
 
 /* NULL if there is none. Valid until the next insertion or removal. */
 struct extent_entry *extent_index_map_find(const struct extent_map *map, uint64_t bytenr);

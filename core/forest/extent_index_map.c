@@ -132,7 +132,7 @@ static void map_page_drop(struct extent_map *map, size_t at)
 static int map_group_move(struct extent_slab *slab, struct extent_group *group, unsigned room,
 			  unsigned at, unsigned hole)
 {
-	struct extent_entry *moved = extent_index_slab_take(slab, room);
+	struct extent_entry *moved = extent_slab_take(slab, room);
 	struct extent_entry *old = group->entries;
 
 	if (!moved)
@@ -140,7 +140,7 @@ static int map_group_move(struct extent_slab *slab, struct extent_group *group, 
 	if (old) {
 		memcpy(moved, old, at * sizeof(*old));
 		memcpy(moved + at + hole, old + at, (group->count - at) * sizeof(*old));
-		extent_index_slab_give(slab, old, group->room);
+		extent_slab_give(slab, old, group->room);
 	}
 	group->entries = moved;
 	group->room = (uint8_t)room;
@@ -154,8 +154,8 @@ static int map_group_insert(struct extent_slab *slab, struct extent_group *group
 	unsigned at = map_rank(group, bit);
 
 	if (group->count == group->room) {
-		int ret = map_group_move(slab, group, extent_index_slab_room(group->count + 1U), at,
-					 1);
+		int ret = map_group_move(slab, group, (unsigned)extent_slab_room(group->count + 1U),
+					 at, 1);
 
 		if (ret)
 			return ret;
@@ -202,14 +202,14 @@ static void map_group_remove(struct extent_slab *slab, struct extent_group *grou
 	group->present &= ~bit;
 	group->count--;
 	if (!group->count) {
-		extent_index_slab_give(slab, group->entries, group->room);
+		extent_slab_give(slab, group->entries, group->room);
 		*group = (struct extent_group){ 0 };
 		return;
 	}
 	memmove(&group->entries[at], &group->entries[at + 1],
 		(group->count - at) * sizeof(*group->entries));
 	/* With room for one more, so that a change back and forth does not move it each time. */
-	room = extent_index_slab_room(group->count + 1U);
+	room = (unsigned)extent_slab_room(group->count + 1U);
 	/* Without memory it stays where it is, which is as good. */
 	if (room < group->room)
 		(void)map_group_move(slab, group, room, group->count, 0);
@@ -267,11 +267,11 @@ void extent_index_map_destroy(struct extent_map *map)
 	for (at = 0; at < map->page_count; at++)
 		alloc_free(map->pages[at].page);
 	alloc_free(map->pages);
-	extent_index_slab_destroy(&map->slab);
+	extent_slab_destroy(&map->slab);
 }
 
 uint64_t extent_index_map_memory(const struct extent_map *map)
 {
-	return map->slab.bytes + map->page_capacity * sizeof(*map->pages) +
+	return extent_slab_memory(&map->slab) + map->page_capacity * sizeof(*map->pages) +
 	       map->page_count * sizeof(struct extent_page);
 }

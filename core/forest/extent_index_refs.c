@@ -27,16 +27,49 @@ struct refs_key {
 	uint64_t offset;
 };
 
-static inline struct refs_key refs_key_of(const struct extent_ref *ref)
+/* The keyed references of an extent, or its full ones. */
+struct refs_old {
+	const struct extent_ref *keyed; /* NULL: full ones */
+	const uint64_t *full;
+	size_t count;
+	unsigned full_type;
+};
+
+static struct refs_old refs_old_keyed(const struct extent_entry *entry)
 {
+	return (struct refs_old){ .keyed = extent_entry_keyed(entry), .count = entry->keyed_count };
+}
+
+static struct refs_old refs_old_full(const struct extent_entry *entry)
+{
+	return (struct refs_old){
+		.full = extent_entry_full(entry),
+		.count = entry->full_count,
+		.full_type = entry->metadata ? RS_DELTA_SHARED_BLOCK_REF : RS_DELTA_SHARED_DATA_REF,
+	};
+}
+
+static inline struct refs_key refs_old_key(const struct refs_old *old, size_t at)
+{
+	const struct extent_ref *ref;
+
+	if (!old->keyed)
+		return (struct refs_key){ old->full_type, old->full[at] & ~EXTENT_FULL_COUNT, 0,
+					  0 };
+	ref = &old->keyed[at];
 	return (struct refs_key){ ref->type, ref->root_or_parent, ref->owner, ref->offset };
+}
+
+static inline uint32_t refs_old_count(const struct refs_old *old, size_t at)
+{
+	return old->keyed ? old->keyed[at].count : (uint32_t)(old->full[at] & EXTENT_FULL_COUNT);
 }
 
 /* A full back reference is the parent's address and no more. */
 static inline struct refs_key refs_key_delta(const struct rs_delta *delta)
 {
 	unsigned type = rs_delta_type(delta);
-	bool keyed = type == RS_DELTA_TREE_BLOCK_REF || type == RS_DELTA_EXTENT_DATA_REF;
+	bool keyed = extent_type_is_keyed(type);
 
 	return (struct refs_key){ type, delta->root, keyed ? delta->owner : 0,
 				  keyed ? delta->offset : 0 };
@@ -53,29 +86,36 @@ static inline int refs_order(struct refs_key a, struct refs_key b)
 	return (a.offset > b.offset) - (a.offset < b.offset);
 }
 
-static inline void refs_make(struct extent_ref *ref, struct refs_key key, int64_t count)
+/* Puts one behind what has been merged; there is room. */
+static inline void refs_put(struct extent_merged *merged, struct extent_splice *splice,
+			    struct refs_key key, int64_t count)
 {
-	ref->root_or_parent = key.root_or_parent;
-	ref->owner = key.owner;
-	ref->offset = key.offset;
-	ref->count = (uint32_t)count;
-	ref->type = (uint8_t)key.type;
+	if (extent_type_is_keyed(key.type))
+		merged->keyed[splice->count] = (struct extent_ref){
+			.root_or_parent = key.root_or_parent,
+			.owner = key.owner,
+			.offset = key.offset,
+			.count = (uint32_t)count,
+			.type = (uint8_t)key.type,
+		};
+	else
+		merged->full[splice->count] = key.root_or_parent | (uint64_t)count;
+	splice->count++;
 }
 
 /*
- * The first of `count` sorted references from `low` on that is not below the key. From the end, in
- * growing steps: new tree blocks, and new snapshots, mostly come behind all that there is.
+ * The first from `low` on that is not below the key. From the end, in growing steps: new tree blocks,
+ * and new snapshots, mostly come behind all that there is.
  */
-static size_t refs_search(const struct extent_ref *refs, size_t low, size_t count,
-			  struct refs_key key)
+static size_t refs_search(const struct refs_old *old, size_t low, struct refs_key key)
 {
-	size_t high = count;
+	size_t high = old->count;
 	size_t step = 1;
 
 	for (; low < high; step *= 2) {
 		size_t at = high - low > step ? high - step : low;
 
-		if (refs_order(refs_key_of(&refs[at]), key) < 0) {
+		if (refs_order(refs_old_key(old, at), key) < 0) {
 			low = at + 1;
 			break;
 		}
@@ -84,7 +124,7 @@ static size_t refs_search(const struct extent_ref *refs, size_t low, size_t coun
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (refs_order(refs_key_of(&refs[middle]), key) < 0)
+		if (refs_order(refs_old_key(old, middle), key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -92,19 +132,35 @@ static size_t refs_search(const struct extent_ref *refs, size_t low, size_t coun
 	return low;
 }
 
-static struct refs_changes refs_changes_of(const struct rs_head *head)
+/* The first of the ascending deltas that is of a full back reference. */
+static const struct rs_delta *refs_first_full(const struct rs_delta *delta,
+					      const struct rs_delta *end)
+{
+	while (delta < end && extent_type_is_keyed(rs_delta_type(delta)))
+		delta++;
+	return delta;
+}
+
+static void refs_changes_of(const struct rs_head *head, struct refs_changes *keyed,
+			    struct refs_changes *full)
 {
 	const struct rs_delta *end = head->refs + head->ref_count;
 	const struct rs_delta *drop = head->refs;
+	const struct rs_delta *add_full;
+	const struct rs_delta *drop_full;
 
 	while (drop < end && drop->count >= 0)
 		drop++;
-	return (struct refs_changes){
-		.add = head->refs,
-		.add_end = drop,
-		.drop = drop,
-		.drop_end = end,
-	};
+	add_full = refs_first_full(head->refs, drop);
+	drop_full = refs_first_full(drop, end);
+	*keyed = (struct refs_changes){ head->refs, add_full, drop, drop_full };
+	*full = (struct refs_changes){ add_full, drop, drop_full, end };
+}
+
+static inline size_t refs_changes_count(const struct refs_changes *changes)
+{
+	return (size_t)(changes->add_end - changes->add) +
+	       (size_t)(changes->drop_end - changes->drop);
 }
 
 /* Sums up what the front says of the key, and takes it off. */
@@ -135,13 +191,16 @@ static inline struct refs_key refs_changes_first(const struct refs_changes *chan
 
 static inline struct refs_key refs_changes_last(const struct refs_changes *changes)
 {
-	struct refs_key last = refs_key_delta(changes->drop_end - 1);
 	struct refs_key add;
+	struct refs_key drop;
 
-	if (changes->add == changes->add_end || changes->drop == changes->drop_end)
-		return last;
+	if (changes->drop == changes->drop_end)
+		return refs_key_delta(changes->add_end - 1);
+	drop = refs_key_delta(changes->drop_end - 1);
+	if (changes->add == changes->add_end)
+		return drop;
 	add = refs_key_delta(changes->add_end - 1);
-	return refs_order(add, last) > 0 ? add : last;
+	return refs_order(add, drop) > 0 ? add : drop;
 }
 
 static const char *refs_text(struct refs_key key, char text[static TEXT_MAX])
@@ -172,6 +231,9 @@ static int refs_refuse(const struct extent_entry *entry, struct refs_key key, ui
 		return error_set_at(error, -EUCLEAN, entry->bytenr,
 				    "%" PRId64 " references by %s are dropped, there are %" PRIu32,
 				    -net, text, had);
+	if (!extent_type_is_keyed(key.type) && key.root_or_parent % RS_DELTA_UNIT)
+		return error_set_at(error, -EUCLEAN, entry->bytenr,
+				    "%s begins between units of %u bytes", text, RS_DELTA_UNIT);
 	if (entry->metadata)
 		return error_set_at(error, -EUCLEAN, entry->bytenr,
 				    "%" PRId64 " references to a tree block by %s, at most 1",
@@ -180,19 +242,41 @@ static int refs_refuse(const struct extent_entry *entry, struct refs_key key, ui
 			    "%" PRId64 " references by %s do not fit", had + net, text);
 }
 
-static inline bool refs_count_is_right(const struct extent_entry *entry, int64_t count)
+static inline bool refs_count_is_right(const struct extent_entry *entry, struct refs_key key,
+				       int64_t count)
 {
-	return count >= 0 && count <= (entry->metadata ? 1 : UINT32_MAX);
+	if (count < 0 || (entry->metadata && count > 1))
+		return false;
+	if (extent_type_is_keyed(key.type))
+		return count <= UINT32_MAX;
+	return (uint64_t)count <= EXTENT_FULL_COUNT && key.root_or_parent % RS_DELTA_UNIT == 0;
 }
 
-/* From low to high: those that are there with the head's. */
-static int refs_merge_range(struct extent_index *index, const struct extent_entry *entry,
-			    struct refs_changes *changes, struct extent_merge *merge,
-			    struct rs_error *error)
+static int refs_reserve(struct extent_merged *merged, bool keyed, size_t most)
 {
-	const struct extent_ref *old = extent_entry_refs(entry) + merge->low;
-	const struct extent_ref *old_end = extent_entry_refs(entry) + merge->high;
-	struct extent_ref *to = index->merged;
+	void *grown;
+
+	if (most <= (keyed ? merged->keyed_capacity : merged->full_capacity))
+		return 0;
+	grown = keyed ? array_grow(merged->keyed, 0, most, &merged->keyed_capacity,
+				   sizeof(*merged->keyed)) :
+			array_grow(merged->full, 0, most, &merged->full_capacity,
+				   sizeof(*merged->full));
+	if (!grown)
+		return -ENOMEM;
+	if (keyed)
+		merged->keyed = grown;
+	else
+		merged->full = grown;
+	return 0;
+}
+
+/* From splice->low to splice->high: those that are there with the head's. */
+static int refs_merge_range(struct extent_merged *merged, const struct extent_entry *entry,
+			    const struct refs_old *old, struct refs_changes *changes,
+			    struct extent_splice *splice, int64_t *change, struct rs_error *error)
+{
+	size_t at = splice->low;
 
 	while (changes->add < changes->add_end || changes->drop < changes->drop_end) {
 		struct refs_key key = refs_changes_first(changes);
@@ -200,153 +284,185 @@ static int refs_merge_range(struct extent_index *index, const struct extent_entr
 			      refs_take(&changes->drop, changes->drop_end, key);
 		uint32_t had = 0;
 
-		/* Ends: each turn takes one of those that are there. */
-		while (old < old_end && refs_order(refs_key_of(old), key) < 0)
-			*to++ = *old++;
-		if (old < old_end && !refs_order(refs_key_of(old), key))
-			had = old++->count;
-		if (!refs_count_is_right(entry, had + net))
+		/* Ends: each turn goes past one of those that are there. */
+		for (; at < splice->high && refs_order(refs_old_key(old, at), key) < 0; at++)
+			refs_put(merged, splice, refs_old_key(old, at), refs_old_count(old, at));
+		if (at < splice->high && !refs_order(refs_old_key(old, at), key))
+			had = refs_old_count(old, at++);
+		if (!refs_count_is_right(entry, key, had + net))
 			return refs_refuse(entry, key, had, net, error);
-		assert(to == index->merged || refs_order(refs_key_of(to - 1), key) < 0);
 		if (had + net)
-			refs_make(to++, key, had + net);
-		merge->change += net;
+			refs_put(merged, splice, key, had + net);
+		*change += net;
 	}
-	assert(old == old_end);
-	merge->count = (size_t)(to - index->merged);
+	assert(at == splice->high);
 	return 0;
 }
 
-/* The same for a head of one reference, which most are. */
-static int refs_merge_one(struct extent_index *index, const struct extent_entry *entry,
-			  const struct rs_delta *delta, struct extent_merge *merge,
-			  struct rs_error *error)
+/* Of the keyed references, or of the full ones: those that change, and what becomes of them. */
+static int refs_merge_kind(struct extent_merged *merged, const struct extent_entry *entry,
+			   const struct refs_old *old, struct refs_changes *changes,
+			   struct extent_splice *splice, int64_t *change, struct rs_error *error)
 {
-	const struct extent_ref *refs = extent_entry_refs(entry);
-	struct refs_key key = refs_key_delta(delta);
-	uint32_t had = 0;
-	int64_t count;
+	size_t count = refs_changes_count(changes);
+	struct refs_key first;
+	struct refs_key last;
 
-	merge->low = refs_search(refs, 0, entry->ref_count, key);
-	if (merge->low < entry->ref_count && !refs_order(refs_key_of(&refs[merge->low]), key))
-		had = refs[merge->low].count;
-	count = had + (int64_t)delta->count;
-	if (!refs_count_is_right(entry, count))
-		return refs_refuse(entry, key, had, delta->count, error);
-	refs_make(index->merged, key, count);
-	merge->high = merge->low + (had != 0);
-	merge->count = count != 0;
-	merge->change = delta->count;
-	return 0;
+	*splice = (struct extent_splice){ 0 };
+	if (!count)
+		return 0;
+	first = refs_changes_first(changes);
+	splice->low = refs_search(old, 0, first);
+	splice->high = splice->low;
+	last = count == 1 ? first : refs_changes_last(changes);
+	if (count > 1)
+		splice->high = refs_search(old, splice->low, last);
+	if (splice->high < old->count && !refs_order(refs_old_key(old, splice->high), last))
+		splice->high++;
+	if (refs_reserve(merged, old->keyed, count + splice->high - splice->low))
+		return error_no_memory(error, "back references");
+	return refs_merge_range(merged, entry, old, changes, splice, change, error);
 }
 
 int extent_index_refs_merge(struct extent_index *index, const struct extent_entry *entry,
 			    const struct rs_head *head, struct extent_merge *merge,
 			    struct rs_error *error)
 {
-	const struct extent_ref *refs = extent_entry_refs(entry);
-	struct refs_changes changes = refs_changes_of(head);
-	size_t most = head->ref_count;
+	const struct refs_old old_keyed = refs_old_keyed(entry);
+	const struct refs_old old_full = refs_old_full(entry);
+	struct refs_changes keyed;
+	struct refs_changes full;
+	int ret;
 
-	*merge = (struct extent_merge){ 0 };
-	if (head->ref_count > 1) {
-		struct refs_key last = refs_changes_last(&changes);
-
-		merge->low = refs_search(refs, 0, entry->ref_count, refs_changes_first(&changes));
-		merge->high = refs_search(refs, merge->low, entry->ref_count, last);
-		if (merge->high < entry->ref_count &&
-		    !refs_order(refs_key_of(&refs[merge->high]), last))
-			merge->high++;
-		most += merge->high - merge->low;
-	}
-	if (most > index->merged_capacity) {
-		struct extent_ref *merged = array_grow(index->merged, 0, most,
-						       &index->merged_capacity, sizeof(*merged));
-
-		if (!merged)
-			return error_no_memory(error, "back references");
-		index->merged = merged;
-	}
-	if (head->ref_count == 1)
-		return refs_merge_one(index, entry, head->refs, merge, error);
-	return refs_merge_range(index, entry, &changes, merge, error);
+	refs_changes_of(head, &keyed, &full);
+	merge->change = 0;
+	ret = refs_merge_kind(&index->merged, entry, &old_keyed, &keyed, &merge->keyed,
+			      &merge->change, error);
+	if (ret)
+		return ret;
+	return refs_merge_kind(&index->merged, entry, &old_full, &full, &merge->full,
+			       &merge->change, error);
 }
 
-/* Makes room for `count`, more than there is. 0 or -ENOMEM. */
-static int refs_grow(struct extent_index *index, struct extent_entry *entry, size_t count)
+static inline size_t refs_room(size_t words)
 {
-	const struct extent_ref one = entry->one;
-	bool inside = entry->ref_count <= 1;
-	size_t had = inside ? 0 : entry->capacity;
-	size_t capacity = had + had / 2 > count ? had + had / 2 : count;
-	struct extent_ref *array;
+	const size_t line_words = EXTENT_SLAB_LINE / sizeof(uint64_t);
 
-	if (capacity > UINT32_MAX)
+	return extent_slab_room((words + line_words - 1) / line_words);
+}
+
+static inline uint32_t refs_room_words(size_t room)
+{
+	return (uint32_t)(room * (EXTENT_SLAB_LINE / sizeof(uint64_t)));
+}
+
+/* Moves all words of the entry to a block of its own with room for so many. 0 or -ENOMEM. */
+static int refs_move(struct extent_slab *slab, struct extent_entry *entry, bool inside,
+		     size_t words)
+{
+	size_t had = extent_entry_words(entry);
+	size_t room = refs_room(words);
+	void *block;
+
+	if (room > UINT32_MAX / EXTENT_SLAB_LINE)
 		return -ENOMEM;
-	array = alloc_resize(inside ? NULL : entry->array, capacity, sizeof(*array));
-	if (!array)
+	block = extent_slab_take(slab, room);
+	if (!block)
 		return -ENOMEM;
-	if (inside)
-		array[0] = one;
-	entry->array = array;
-	entry->capacity = (uint32_t)capacity;
-	index->array_bytes += (capacity - had) * sizeof(*array);
+	memcpy(block, inside ? entry->few : entry->block,
+	       (had < words ? had : words) * sizeof(uint64_t));
+	if (!inside)
+		extent_slab_give(slab, entry->block, refs_room(entry->capacity));
+	entry->block = block;
+	entry->capacity = refs_room_words(room);
 	return 0;
 }
 
-/* Gives back what the array has too much, and all of it for one reference. */
-static void refs_shrink(struct extent_index *index, struct extent_entry *entry)
+static void refs_words_move(uint64_t *words, size_t from, size_t to, size_t count)
 {
-	const struct extent_ref one = entry->array[0];
-	uint32_t capacity = entry->ref_count + entry->ref_count / 2;
-	struct extent_ref *array;
+	if (from != to && count)
+		memmove(words + to, words + from, count * sizeof(*words));
+}
 
-	if (entry->ref_count == 1) {
-		index->array_bytes -= entry->capacity * sizeof(*array);
-		alloc_free(entry->array);
-		entry->one = one;
-		return;
+/* In a place with room enough; the counts are still the old ones. */
+static void refs_splice(const struct extent_merged *merged, const struct extent_entry *entry,
+			const struct extent_merge *merge, uint64_t *words)
+{
+	const struct extent_splice *keyed = &merge->keyed;
+	const struct extent_splice *full = &merge->full;
+	size_t old_full = entry->keyed_count * EXTENT_KEYED_WORDS;
+	size_t new_full =
+		(entry->keyed_count + keyed->count + keyed->low - keyed->high) * EXTENT_KEYED_WORDS;
+	/* Keyed ones behind those that change, with the full ones before those that change. */
+	size_t middle = keyed->high * EXTENT_KEYED_WORDS;
+	size_t middle_to = (keyed->low + keyed->count) * EXTENT_KEYED_WORDS;
+	size_t middle_count = old_full + full->low - middle;
+	size_t end = old_full + full->high;
+	size_t end_to = new_full + full->low + full->count;
+	size_t end_count = entry->full_count - full->high;
+
+	/* What goes up goes last first: the end never goes down further than the middle ends then. */
+	if (middle_to >= middle)
+		refs_words_move(words, end, end_to, end_count);
+	refs_words_move(words, middle, middle_to, middle_count);
+	if (middle_to < middle)
+		refs_words_move(words, end, end_to, end_count);
+	if (keyed->count)
+		memcpy(words + keyed->low * EXTENT_KEYED_WORDS, merged->keyed,
+		       keyed->count * sizeof(*merged->keyed));
+	if (full->count)
+		memcpy(words + new_full + full->low, merged->full,
+		       full->count * sizeof(*merged->full));
+}
+
+/* Gives back what the block has too much, and all of it for what fits inside. */
+static void refs_shrink(struct extent_slab *slab, struct extent_entry *entry)
+{
+	size_t words = extent_entry_words(entry);
+
+	if (words <= EXTENT_WORDS_INSIDE) {
+		void *block = entry->block;
+		uint32_t capacity = entry->capacity;
+
+		memcpy(entry->few, block, words * sizeof(uint64_t));
+		extent_slab_give(slab, block, refs_room(capacity));
+	} else if (words <= entry->capacity / 4) {
+		/* Without memory it stays where it is, which is as good. */
+		(void)refs_move(slab, entry, false, words + words / 2);
 	}
-	if (entry->ref_count > entry->capacity / 4)
-		return;
-	/* Without memory it stays where it is, which is as good. */
-	array = alloc_resize(entry->array, capacity, sizeof(*array));
-	if (!array)
-		return;
-	index->array_bytes -= (entry->capacity - capacity) * sizeof(*array);
-	entry->array = array;
-	entry->capacity = capacity;
 }
 
 int extent_index_refs_replace(struct extent_index *index, struct extent_entry *entry,
 			      const struct extent_merge *merge)
 {
-	size_t tail = entry->ref_count - merge->high;
-	size_t count = merge->low + merge->count + tail;
-	bool inside = entry->ref_count <= 1;
-	struct extent_ref *refs = inside ? &entry->one : entry->array;
+	struct extent_slab *slab = &index->map.slab;
+	size_t keyed_count =
+		entry->keyed_count + merge->keyed.count + merge->keyed.low - merge->keyed.high;
+	size_t full_count =
+		entry->full_count + merge->full.count + merge->full.low - merge->full.high;
+	size_t words = keyed_count * EXTENT_KEYED_WORDS + full_count;
+	bool inside = extent_entry_is_inside(entry);
 
-	if (count > (inside ? 1 : entry->capacity)) {
-		int ret = refs_grow(index, entry, count);
+	if (keyed_count > INT32_MAX || full_count > UINT32_MAX)
+		return -ENOMEM;
+	if (words > (inside ? EXTENT_WORDS_INSIDE : entry->capacity)) {
+		int ret = refs_move(slab, entry, inside, words);
 
 		if (ret)
 			return ret;
-		refs = entry->array;
+		inside = false;
 	}
-	if (tail && merge->low + merge->count != merge->high)
-		memmove(&refs[merge->low + merge->count], &refs[merge->high], tail * sizeof(*refs));
-	memcpy(&refs[merge->low], index->merged, merge->count * sizeof(*refs));
-	entry->ref_count = (uint32_t)count;
+	refs_splice(&index->merged, entry, merge, inside ? entry->few : entry->block);
+	entry->keyed_count = (uint32_t)keyed_count & INT32_MAX;
+	entry->full_count = (uint32_t)full_count;
 	entry->refs += (uint64_t)merge->change;
 	if (!inside)
-		refs_shrink(index, entry);
+		refs_shrink(slab, entry);
 	return 0;
 }
 
 void extent_index_refs_release(struct extent_index *index, const struct extent_entry *entry)
 {
-	if (entry->ref_count <= 1)
-		return;
-	index->array_bytes -= entry->capacity * sizeof(*entry->array);
-	alloc_free(entry->array);
+	if (!extent_entry_is_inside(entry))
+		extent_slab_give(&index->map.slab, entry->block, refs_room(entry->capacity));
 }

@@ -75,11 +75,11 @@ static bool committed_others(struct rs_forest *forest, uint64_t root, uint64_t i
 
 	if (!extent_index_find(forest->extents, share->bytenr, &extent))
 		return false;
-	for (at = 0; at < extent.ref_count; at++) {
-		const struct extent_ref *ref = &extent.ref[at];
+	for (at = 0; at < extent_ref_count(&extent); at++) {
+		const struct extent_ref ref = extent_ref_at(&extent, at);
 
-		if (ref->type != RS_DELTA_EXTENT_DATA_REF || ref->root_or_parent != root ||
-		    ref->owner != inode || ref->offset != share->key_offset)
+		if (ref.type != RS_DELTA_EXTENT_DATA_REF || ref.root_or_parent != root ||
+		    ref.owner != inode || ref.offset != share->key_offset)
 			return true;
 	}
 	return false;

@@ -178,6 +178,7 @@ void rs_writer_leave(struct rs_writer *writer)
 	order_fetch_add_relaxed(&writer->forest->deltas, writer->deltas);
 	for (kind = 0; kind < SPACE_KINDS; kind++)
 		space_window_drain(&writer->windows[kind]);
+	buffer_pool_give_cache(&writer->forest->buffers.pool, &writer->blocks);
 	rs_producer_leave(writer->producer);
 	alloc_free(writer);
 }

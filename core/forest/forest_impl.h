@@ -67,6 +67,7 @@ struct rs_writer {
 	struct rs_forest *forest;
 	struct rs_producer *producer;
 	struct space_window windows[SPACE_KINDS];
+	struct buffer_cache blocks;
 	uint64_t generation;    /* of the transaction that it is in */
 	uint64_t blocks_copied; /* to be added to the forest's sum */
 	uint32_t deltas;        /* not added to the forest's number yet */

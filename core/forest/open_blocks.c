@@ -58,8 +58,8 @@ static int keep_block(struct open_work *work, const uint8_t *block, struct rs_er
 	if (bytenr >= OPEN_ADDRESS_MAX)
 		return error_set_at(error, -EUCLEAN, bytenr, "tree block lies beyond byte %" PRIu64,
 				    OPEN_ADDRESS_MAX);
-	buffer = buffer_create(&work->forest->buffers, bytenr, format_le64(&header->generation),
-			       header->level);
+	buffer = buffer_create(&work->forest->buffers, NULL, bytenr,
+			       format_le64(&header->generation), header->level);
 	if (!buffer)
 		return error_no_memory(error, "the tree blocks");
 	memcpy(buffer->data, block, work->forest->node_bytes);

@@ -149,15 +149,16 @@ static int read_extent(const struct extent *extent, struct recount_refs *refs, u
 	uint32_t at;
 
 	*sum = 0;
-	for (at = 0; at < extent->ref_count; at++) {
+	for (at = 0; at < extent_ref_count(extent); at++) {
+		const struct extent_ref from = extent_ref_at(extent, at);
 		const struct recount_ref ref = {
 			.bytenr = extent->bytenr,
 			.bytes = extent->bytes,
-			.from = extent->ref[at].root_or_parent,
-			.owner = extent->ref[at].owner,
-			.offset = extent->ref[at].offset,
-			.count = extent->ref[at].count,
-			.type = extent->ref[at].type,
+			.from = from.root_or_parent,
+			.owner = from.owner,
+			.offset = from.offset,
+			.count = from.count,
+			.type = from.type,
 		};
 
 		*sum += ref.count;
@@ -201,7 +202,7 @@ static int on_extent(void *argument, const struct extent *extent)
 		end = comparing->at;
 	comparing->ret = read_extent(extent, &index, &sum);
 	if (!comparing->ret) {
-		bool foreign = extent->ref_count && !index.count;
+		bool foreign = extent_ref_count(extent) && !index.count;
 
 		recount->report.foreign += foreign;
 		check_place(comparing, extent, foreign);

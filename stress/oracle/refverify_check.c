@@ -80,8 +80,11 @@ int refverify_load(struct refverify *verify, const struct extent *extent)
 	entry->bytes = extent->bytes;
 	entry->metadata = extent->metadata;
 	entry->from_disk = true;
-	for (at = 0; !ret && at < extent->ref_count; at++)
-		ret = load_ref(verify, entry, extent, &extent->ref[at]);
+	for (at = 0; !ret && at < extent_ref_count(extent); at++) {
+		const struct extent_ref from = extent_ref_at(extent, at);
+
+		ret = load_ref(verify, entry, extent, &from);
+	}
 	if (!ret && entry->refs != extent->refs)
 		ret = refverify_fail(verify, entry, NULL,
 				     "loads an extent that says %" PRIu64 " references",
@@ -146,23 +149,23 @@ static int check_extent_refs(struct checking *checking, const struct refverify_e
 {
 	uint32_t at;
 
-	for (at = 0; at < extent->ref_count; at++) {
-		const struct extent_ref *from = &extent->ref[at];
-		struct refverify_ref ref = reference_of(from);
+	for (at = 0; at < extent_ref_count(extent); at++) {
+		const struct extent_ref from = extent_ref_at(extent, at);
+		struct refverify_ref ref = reference_of(&from);
 		const struct refverify_ref *found = refverify_entry_ref(entry, &ref);
 
-		if (!is_known_type(extent, from) || !found || found->count != from->count)
+		if (!is_known_type(extent, &from) || !found || found->count != from.count)
 			return refverify_fail(checking->verify, entry, NULL,
 					      "the index has a reference of type %u, root or parent "
 					      "%" PRIu64 ", owner %" PRIu64 ", offset %" PRIu64
 					      ", count %u, and the entry has count %" PRIu64,
-					      from->type, from->root_or_parent, from->owner,
-					      from->offset, from->count, found ? found->count : 0);
-		if (from->type == RS_DELTA_TREE_BLOCK_REF && from->owner != entry->level)
+					      from.type, from.root_or_parent, from.owner,
+					      from.offset, from.count, found ? found->count : 0);
+		if (from.type == RS_DELTA_TREE_BLOCK_REF && from.owner != entry->level)
 			return refverify_fail(checking->verify, entry, NULL,
 					      "the index has level %" PRIu64
 					      ", and the entry %" PRIu64,
-					      from->owner, entry->level);
+					      from.owner, entry->level);
 	}
 	return 0;
 }
@@ -184,12 +187,12 @@ static int check_extent(void *argument, const struct extent *extent)
 	}
 	entry->seen = true;
 	if (entry->bytes != extent->bytes || entry->metadata != extent->metadata ||
-	    entry->refs != extent->refs || entry->ref_count != extent->ref_count)
+	    entry->refs != extent->refs || entry->ref_count != extent_ref_count(extent))
 		ret = refverify_fail(verify, entry, NULL,
 				     "the index has %s of %" PRIu64 " bytes, %" PRIu64
 				     " references of %u kinds; the entry is another",
 				     extent->metadata ? "a tree block" : "data", extent->bytes,
-				     extent->refs, extent->ref_count);
+				     extent->refs, extent_ref_count(extent));
 	else
 		ret = check_extent_refs(checking, entry, extent);
 	if (ret)

@@ -238,15 +238,15 @@ static int index_take(void *argument, const struct extent *extent)
 	struct file_case_ref *refs = argument;
 	uint32_t at;
 
-	for (at = 0; !extent->metadata && at < extent->ref_count; at++) {
+	for (at = 0; !extent->metadata && at < extent_ref_count(extent); at++) {
 		const struct file_case_ref key = {
 			.bytenr = extent->bytenr,
-			.root = extent->ref[at].root_or_parent,
-			.owner = extent->ref[at].owner,
-			.offset = extent->ref[at].offset,
+			.root = extent_ref_at(extent, at).root_or_parent,
+			.owner = extent_ref_at(extent, at).owner,
+			.offset = extent_ref_at(extent, at).offset,
 		};
 
-		ref_find(refs, &key)->count += extent->ref[at].count;
+		ref_find(refs, &key)->count += extent_ref_at(extent, at).count;
 	}
 	return 0;
 }

@@ -20,11 +20,12 @@ struct format_key hand_forest_key(uint64_t objectid, uint64_t offset)
 
 static void block_make(enum hand_place place, uint8_t level, uint64_t owner, int refs, bool full)
 {
-	struct buffer *buffer =
-		buffer_create(&hand_forest.forest.buffers, HAND_AT(place), HAND_GENERATION, level);
+	struct buffer *buffer = buffer_create(&hand_forest.forest.buffers, NULL, HAND_AT(place),
+					      HAND_GENERATION, level);
 	struct format_header *header;
 
 	assert_non_null(buffer);
+	memset(buffer->data, 0, HAND_NODE);
 	header = (struct format_header *)buffer->data;
 	put_le64(&header->bytenr, HAND_AT(place));
 	put_le64(&header->generation, HAND_GENERATION);
