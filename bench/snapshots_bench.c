@@ -55,13 +55,10 @@ struct snapshots_clock {
 
 static struct snapshots_clock clock_read(void)
 {
-	struct snapshots_clock read;
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	read.cpu_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-	read.wall_ns = clock_now_ns();
-	return read;
+	return (struct snapshots_clock){
+		.wall_ns = clock_now_ns(),
+		.cpu_ns = clock_thread_cpu_ns(),
+	};
 }
 
 static void times_set(struct snapshots_times *times, unsigned at, struct snapshots_clock begin,

@@ -11,6 +11,8 @@
 
 /* Version of back references in the flags of headers: mixed, as all file systems since 2009. */
 #define COW_BACKREF_REVISION (UINT64_C(1) << 56)
+/* Children whose words are fetched ahead. */
+#define COW_AHEAD 8U
 
 static void cow_header(struct buffer *buffer, const struct rs_forest *forest, uint64_t owner)
 {
@@ -153,6 +155,13 @@ int cow_children(struct rs_writer *writer, const struct buffer *buffer, uint64_t
 	return result;
 }
 
+static struct buffer *cow_child(const struct rs_forest *forest, const struct buffer *buffer,
+				uint32_t slot)
+{
+	return buffer_find(&forest->buffers,
+			   format_le64(&node_pointer(buffer->data, slot)->blockptr));
+}
+
 /* One more node points to all that this one points to. */
 static void cow_children_ref(const struct rs_forest *forest, const struct buffer *buffer)
 {
@@ -160,10 +169,10 @@ static void cow_children_ref(const struct rs_forest *forest, const struct buffer
 	uint32_t slot;
 
 	for (slot = 0; slot < items; slot++) {
-		struct buffer *child =
-			buffer_find(&forest->buffers,
-				    format_le64(&node_pointer(buffer->data, slot)->blockptr));
+		struct buffer *child = cow_child(forest, buffer, slot);
 
+		if (slot + COW_AHEAD < items)
+			__builtin_prefetch(cow_child(forest, buffer, slot + COW_AHEAD), 1);
 		assert(child);
 		buffer_ref(child);
 	}

@@ -26,10 +26,11 @@
 #define DROP_STEP 128U
 /*
  * Of the thread in the background. A step holds up commits, so that it is short; and its deltas are work
- * for commits, for which writers stop, so that it rests three times as long as it works.
+ * for commits, for which writers stop, so that it rests five times as long as it works; waiting, for a
+ * commit or for a CPU, is rest enough for others.
  */
 #define DROP_STEP_BEHIND 16U
-#define DROP_RESTS 3U
+#define DROP_RESTS 5U
 #define DROP_REST_NS_MAX UINT64_C(20000000)
 
 /* What has become of the thread. */
@@ -354,9 +355,9 @@ int rs_forest_drop_wait(struct rs_writer *writer)
 /* A step, and a rest. False: nothing is left, or it cannot go on. */
 static bool drop_behind(struct rs_writer *writer)
 {
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = clock_thread_cpu_ns();
 	int result = rs_forest_drop_step(writer, DROP_STEP_BEHIND);
-	uint64_t rest = (clock_now_ns() - begin) * DROP_RESTS;
+	uint64_t rest = (clock_thread_cpu_ns() - begin) * DROP_RESTS;
 	struct timespec pause = { .tv_nsec = (long)(rest < DROP_REST_NS_MAX ? rest :
 									      DROP_REST_NS_MAX) };
 
