@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/rcu.h"
+#include "refstorm/quota.h"
 #include "stress/oracle/recount.h"
 
 struct forest_work forest_work;
@@ -94,4 +95,31 @@ void forest_work_check(struct bench_state *state, uint64_t data_extents)
 		recount_destroy(recount);
 	}
 	rcu_thread_leave();
+}
+
+/* The groups of all subvolumes must be what a recount finds. */
+void forest_work_groups_check(struct bench_state *state)
+{
+	const struct recount_options options = { .holdings = true };
+	const struct recount_root *roots;
+	struct rs_group_usage usage;
+	struct recount *recount;
+	size_t wrong = 0;
+	size_t count;
+	size_t at;
+
+	if (recount_create(forest_work.forest, &options, &recount))
+		abort();
+	roots = recount_roots(recount, &count);
+	for (at = 0; at < count; at++) {
+		if (rs_group_read(forest_work.forest, rs_group_id(0, roots[at].root), &usage))
+			wrong++;
+		else
+			wrong += usage.rfer != roots[at].rfer || usage.excl != roots[at].excl ||
+				 usage.data_rfer != roots[at].data_rfer ||
+				 usage.data_excl != roots[at].data_excl;
+	}
+	recount_destroy(recount);
+	if (wrong || !count)
+		bench_fail(state, "groups are not what a recount finds");
 }

@@ -58,4 +58,7 @@ void forest_work_fill(struct forest_work_file *file, const char *name, uint64_t 
 /* At rest, committed: nothing failed, the oracle finds nothing, and there are so many extents of data. */
 void forest_work_check(struct bench_state *state, uint64_t data_extents);
 
+/* The same for quotas: each subvolume's group is what the oracle counts. */
+void forest_work_groups_check(struct bench_state *state);
+
 #endif /* REFSTORM_BENCH_FOREST_WORK_H */

@@ -111,7 +111,9 @@ int main(int argc, char **argv)
 	bench_register_cut();
 	bench_register_disk();
 	bench_register_forest();
+	bench_register_ledger();
 	bench_register_path();
+	bench_register_quota();
 	bench_register_record();
 	bench_register_sets();
 	bench_register_snapshots();

@@ -13,6 +13,7 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "refstorm/forest.h"
+#include "refstorm/quota.h"
 #include "workloads/script_forest.h"
 #include "workloads/script_kernel.h"
 #include "workloads/script_run.h"
@@ -24,6 +25,8 @@ struct exec_arguments {
 	uint32_t node_bytes; /* 0: the default */
 	enum rs_record_path record;
 	bool record_given;
+	enum rs_quota_engine engine; /* of `quota on` without a name */
+	bool engine_given;
 	const char *mount;
 	const char *state; /* where what is there at the end is written; NULL: nowhere */
 	const char *path;
@@ -46,6 +49,24 @@ static bool parse_record(const char *text, struct exec_arguments *arguments)
 		return true;
 	}
 	cli_message("--record: '%s' is none of percpu, locked and hashed", text);
+	return false;
+}
+
+static bool parse_engine(const char *text, struct exec_arguments *arguments)
+{
+	arguments->engine_given = true;
+	if (!strcmp(text, "ledger")) {
+		arguments->engine = RS_QUOTA_LEDGER;
+		return true;
+	}
+	if (!strcmp(text, "extent")) {
+		arguments->engine = RS_QUOTA_EXTENT;
+		return true;
+	}
+	if (!strcmp(text, "oper") || !strcmp(text, "simple"))
+		cli_message("--engine %s: not available yet", text);
+	else
+		cli_message("--engine: '%s' is none of ledger and extent", text);
 	return false;
 }
 
@@ -86,8 +107,7 @@ static bool take_option(int option, struct exec_arguments *arguments)
 	case EXEC_NODE_BYTES:
 		return parse_node_bytes(optarg, arguments);
 	case EXEC_ENGINE:
-		cli_message("--engine %s: no accounting engine is available yet", optarg);
-		return false;
+		return parse_engine(optarg, arguments);
 	case EXEC_RECORD:
 		return parse_record(optarg, arguments);
 	case EXEC_STATE:
@@ -118,6 +138,10 @@ static bool check_arguments(int left, const struct exec_arguments *arguments)
 	}
 	if (arguments->mount && arguments->record_given) {
 		cli_message("exec: --record is of the forest, and cannot be given with --mount");
+		return false;
+	}
+	if (arguments->mount && arguments->engine_given) {
+		cli_message("exec: --engine is of the forest, and cannot be given with --mount");
 		return false;
 	}
 	return true;
@@ -165,9 +189,20 @@ static int exit_code(enum script_run_outcome outcome)
 	}
 }
 
+static void print_result(const struct script_run_result *result, uint64_t groups, double seconds)
+{
+	printf("%" PRIu64 " operations, %" PRIu64 " of them failed as they should, %" PRIu64
+	       " checks, ",
+	       result->operations, result->failures, result->checks);
+	if (groups)
+		printf("%" PRIu64 " groups compared, ", groups);
+	printf("%.3f s\n", seconds);
+}
+
 /* With a state wanted, what the script has done is committed at its end. */
 static int run(const struct exec_arguments *arguments, const struct script_run_options *options)
 {
+	const struct exec_oracle *oracle = options->check_argument;
 	struct rs_error error = RS_ERROR_INIT;
 	struct script_run_result result;
 	uint64_t begin = clock_now_ns();
@@ -180,9 +215,7 @@ static int run(const struct exec_arguments *arguments, const struct script_run_o
 	if (outcome != SCRIPT_RUN_OK)
 		cli_error(&error);
 	else if (!cli_output_is_stdout(arguments->state))
-		printf("%" PRIu64 " operations, %" PRIu64 " of them failed as they should, %" PRIu64
-		       " checks, %.3f s\n",
-		       result.operations, result.failures, result.checks, seconds);
+		print_result(&result, oracle ? exec_oracle_groups(oracle) : 0, seconds);
 	return exit_code(outcome);
 }
 
@@ -246,6 +279,7 @@ static int run_script(const struct exec_arguments *arguments, const struct scrip
 		cli_error(&error);
 		return CLI_EXIT_UNUSABLE;
 	}
+	script_forest_engine_set(back_end, arguments->engine);
 	options.backend = script_forest_backend(back_end);
 	code = run(arguments, &options);
 	script_forest_destroy(back_end);
@@ -330,7 +364,8 @@ const struct cli_command cli_exec = {
 		"                size of the tree blocks of an empty forest, 4k to 64k: 16k\n"
 		"  --record R    how reference changes are recorded: percpu (the default), locked\n"
 		"                or hashed\n"
-		"  --engine E    which engine accounts; none is available yet\n"
+		"  --engine E    which engine keeps the accounts after 'quota on' without a name:\n"
+		"                ledger (the default) or extent\n"
 		"  --mount DIR   run on the btrfs mounted at DIR instead; the file f of subvolume v\n"
 		"                is DIR/v/f\n"
 		"  --state F     when all is done and committed, write to F the data that each\n"

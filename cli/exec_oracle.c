@@ -10,8 +10,10 @@
 #include "core/base/error.h"
 #include "core/base/rcu.h"
 #include "core/forest/forest_impl.h"
+#include "refstorm/quota.h"
 #include "stress/oracle/recount.h"
 #include "stress/oracle/recount_accounts.h"
+#include "stress/oracle/recount_groups.h"
 #include "stress/oracle/refverify.h"
 
 struct exec_oracle {
@@ -19,6 +21,7 @@ struct exec_oracle {
 	struct refverify *verify; /* NULL: nothing is watched */
 	struct recount_accounts *accounts;
 	struct rs_observer observer;
+	uint64_t groups; /* that all checks have compared */
 };
 
 static int oracle_ref(void *argument, const struct rs_ref_action *action)
@@ -141,13 +144,19 @@ static int judge_recount(const struct recount *recount, struct rs_error *error)
 static int check_recount(struct exec_oracle *oracle, struct rs_error *error)
 {
 	const struct recount_options options = { .references = true, .holdings = true };
+	struct recount_groups_done done = { 0 };
 	struct recount *recount;
 	int ret;
 
+	/* Groups are compared when they are counted; one that is paused stays so. */
+	(void)!rs_rescan_wait(oracle->forest);
 	rcu_thread_enroll();
 	ret = recount_create(oracle->forest, &options, &recount);
 	if (!ret)
 		ret = recount_accounts_compare(oracle->accounts, recount);
+	if (!ret)
+		ret = recount_groups_compare(recount, &done);
+	oracle->groups += done.groups;
 	if (ret)
 		error_set(error, ret, "check: %s", strerror(-ret));
 	else
@@ -199,4 +208,9 @@ int exec_oracle_check(void *argument, struct rs_error *error)
 	if (!ret)
 		ret = check_recount(oracle, error);
 	return ret ? ret : check_references(oracle, error);
+}
+
+uint64_t exec_oracle_groups(const struct exec_oracle *oracle)
+{
+	return oracle->groups;
 }

@@ -35,4 +35,7 @@ int exec_oracle_begin(struct exec_oracle *oracle, struct rs_forest *forest, bool
  */
 int exec_oracle_check(void *oracle, struct rs_error *error);
 
+/* How many groups' numbers all checks together have compared: none where quotas are off, or to be counted again. */
+uint64_t exec_oracle_groups(const struct exec_oracle *oracle);
+
 #endif /* REFSTORM_CLI_EXEC_ORACLE_H */

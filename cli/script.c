@@ -111,7 +111,7 @@ const struct cli_command cli_script = {
 		"\n"
 		"  --seed N     of the random numbers (0)\n"
 		"  --ops N      lines with operations\n"
-		"  --profile P  mixed (the default), overwrite, snapshots, clones or files\n"
+		"  --profile P  mixed (the default), overwrite, snapshots, clones, files or quota\n"
 		"  --threads N  put lines on N threads, 64 at most, that never use the same file\n"
 		"               between two lines that wait for all of them\n"
 		"  --no-defrag  leave out defrag\n"

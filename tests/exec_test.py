@@ -11,7 +11,7 @@ import unittest
 
 PROGRAM = os.environ['REFSTORM']
 TIMEOUT_S = 120
-PROFILES = ('mixed', 'overwrite', 'snapshots', 'clones', 'files')
+PROFILES = ('mixed', 'overwrite', 'snapshots', 'clones', 'files', 'quota')
 SEED = int(os.environ.get('REFSTORM_DATA_SEED') or time.time_ns() % 2**31)
 
 
@@ -86,7 +86,10 @@ class Arguments(Case):
     def test_refused(self):
         for arguments, text in (
                 ([], 'no script given'), (['a', 'b'], 'one script is run at a time'),
-                (['--engine', 'ledger', '-'], '--engine ledger: no accounting engine'),
+                (['--engine', 'oper', '-'], '--engine oper: not available yet'),
+                (['--engine', 'simple', '-'], '--engine simple: not available yet'),
+                (['--engine', 'best', '-'], "--engine: 'best' is none of ledger and extent"),
+                (['--engine', 'ledger', '--mount', 'y', '-'], 'cannot be given with --mount'),
                 (['--record', 'fast', '-'], "--record: 'fast' is none of"),
                 (['--threads', '0', '-'], 'at least one thread'),
                 (['--node-bytes', '0', '-'], '--node-bytes: 0 is too small'),
@@ -132,13 +135,55 @@ class Both:
         self.go('# nothing\n', 6, 'the script has no operation')
 
     def test_not_available(self):
-        for line in ('quota on', 'rescan start', 'group create 1/1', 'limit v rfer 1',
-                     'dirty v f 0 4k', 'flush', 'expect v rfer 0 excl 0', 'expect reclaim v 0',
-                     'balance'):
-            name = ' '.join(re.findall('^(?:quota on|rescan start|group create|expect reclaim|\\S+)',
-                                       line))
+        for line in ('limit v rfer 1', 'dirty v f 0 4k', 'flush', 'drop-dirty v f 0 4k', 'balance',
+                     *self.LACKS):
+            name = ' '.join(re.findall('^(?:rescan pause|expect reclaim|\\S+)', line))
             self.go(f'subvol v\n{line}\n', 2, f'standard input:2: {name}: not available yet on ')
-        self.go('snapshot v w group 1/1\n', 2, 'snapshot with groups: not available yet')
+        self.go('quota on simple\n', 2, "quota on: the engine 'simple' is not available yet")
+
+    def test_quota(self):
+        self.go('subvol v\n'
+                'fails ENOTCONN group create 1/1\n'
+                'fails ENOTCONN rescan start\n'
+                'fails ENOTCONN expect v rfer 0 excl 0\n'
+                'quota on\n'
+                'rescan wait\n'
+                'group create 1/1\n'
+                'group create 2/1\n'
+                'fails EEXIST group create 1/1\n'
+                'group assign v 1/1\n'
+                'group assign 1/1 2/1\n'
+                'fails EEXIST group assign v 1/1\n'
+                'fails EINVAL group assign 2/1 1/1\n'
+                'fails EBUSY group remove 1/1\n'
+                'fails EBUSY group remove v\n'
+                'fails ENOENT group remove 1/2\n'
+                'fails ENOENT group assign none 1/1\n'
+                'write v f 0 1m\n'
+                'snapshot v s group 1/1\n'
+                'snapshot -r v r\n'
+                'rescan start\n'
+                'rescan wait\n'
+                'expect v rfer 1064960 excl 16384\n'
+                'expect s rfer 1064960 excl 16384\n'
+                'expect 1/1 rfer 1081344 excl 32768\n'
+                'expect 2/1 rfer 1081344 excl 32768\n'
+                'fails ENOENT expect 1/2 rfer 0 excl 0\n'
+                'fails EUCLEAN expect v rfer 1064960 excl 0\n'
+                'group unassign 1/1 2/1\n'
+                'fails ENOENT group unassign 1/1 2/1\n'
+                'group remove 2/1\n'
+                'group unassign s 1/1\n'
+                'rescan start\n'
+                'rescan wait\n'
+                'expect 1/1 rfer 1064960 excl 16384\n'
+                'quota off\n'
+                'snapshot v t group 1/1\n', 0)
+
+    def test_expectation(self):
+        self.go('subvol v\nquota on\nrescan wait\nexpect v rfer 4096 excl 8192\n', 1,
+                "standard input:4: 'expect v rfer 4096 excl 8192': expected rfer 4096 excl 8192, "
+                'found rfer 16384 excl 16384')
 
     def test_wrong(self):
         self.go('subvol v\nwrite w f 0 4k\n', 1,
@@ -200,6 +245,8 @@ class Both:
 
 
 class OnForest(Both, Case):
+    LACKS = ()
+
     def arguments(self):
         return ()
 
@@ -209,6 +256,21 @@ class OnForest(Both, Case):
     def test_checks(self):
         done = self.go('subvol v\ncheck\nwrite v f 0 1m\nsnapshot v s\nwrite v f 4k 4k\ncheck\n', 0)
         self.assertIn(' 2 checks', done.stdout)
+
+    def test_engines(self):
+        """The one that is named counts, before that of the arguments."""
+        for engine, lines in (('ledger', 'quota on'), ('extent', 'quota on ledger'),
+                              ('ledger', 'quota on ledger')):
+            self.exec(f'subvol v\n{lines}\nrescan wait\nwrite v f 0 64k\n'
+                      'expect reclaim v 81920\n', 0, arguments=('--engine', engine))
+        for engine, lines in (('extent', 'quota on'), ('ledger', 'quota on extent')):
+            self.exec(f'subvol v\n{lines}\nfails EBUSY quota on ledger\nrescan wait\n'
+                      'fails EOPNOTSUPP expect reclaim v 81920\n', 0,
+                      arguments=('--engine', engine))
+
+    def test_reclaim(self):
+        self.go('subvol v\nquota on\nrescan wait\nexpect reclaim v 4096\n', 1,
+                "'expect reclaim v 4096': expected 4096 bytes, found 16384")
 
     def test_records(self):
         for record in ('percpu', 'locked', 'hashed'):
@@ -221,6 +283,7 @@ class OnForest(Both, Case):
 class OnKernel(Both, Case):
     """A fresh btrfs in a file, on a loop device. Each test has a directory of its own."""
     loop = None
+    LACKS = ('rescan pause', 'expect reclaim v 0')
 
     @classmethod
     def setUpClass(cls):
@@ -257,6 +320,8 @@ class OnKernel(Both, Case):
         self.new_place()
 
     def new_place(self):
+        # Those of the last test: they are of the whole file system.
+        self.call('btrfs', 'quota', 'disable', self.mounted)
         OnKernel.places += 1
         self.place = os.path.join(self.mounted, str(self.places))
         os.mkdir(self.place)
@@ -272,6 +337,8 @@ class OnKernel(Both, Case):
 
     def test_no_check(self):
         self.go('check\n', 2, 'check: not available yet on a mounted file system')
+        self.go('expect v data-rfer 0 data-excl 0\n', 2,
+                'expect: the kernel has no numbers of data alone')
         self.go('delete id:257\n', 2, "the script names a subvolume by its id, 'id:257'")
 
     def test_files(self):

@@ -240,9 +240,8 @@ static void model_step(void)
 	struct model_extent after = *extent;
 	struct rs_head head;
 	enum extent_outcome expected;
-	enum extent_outcome outcome;
+	struct extent_result result;
 	struct rs_error error = RS_ERROR_INIT;
-	uint64_t bytes;
 	bool refused;
 	int ret;
 
@@ -257,7 +256,7 @@ static void model_step(void)
 	};
 	if (!below(3))
 		alloc_fail_arm(1 + below(3), (int)below(2));
-	ret = extent_index_apply(extents, &head, &outcome, &bytes, &error);
+	ret = extent_index_apply(extents, &head, &result, &error);
 	if (ret == -ENOMEM) {
 		assert_true(alloc_fail_count() > 0);
 		model.without_memory++;
@@ -266,10 +265,10 @@ static void model_step(void)
 		model.refused++;
 	} else {
 		assert_int_equal(ret, 0);
-		assert_int_equal(outcome, expected);
+		assert_int_equal(result.outcome, expected);
 		if (model.ref_count + model.root_count)
-			assert_int_equal(bytes, after.length_4k * UNIT);
-		model.outcomes[outcome]++;
+			assert_int_equal(result.bytes, after.length_4k * UNIT);
+		model.outcomes[result.outcome]++;
 		*extent = after;
 	}
 	alloc_fail_arm(0, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "workloads/script_forest.h"
+#include "workloads/script_forest_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,40 +7,6 @@
 
 #include "core/base/alloc.h"
 #include "core/base/error.h"
-#include "core/base/order.h"
-
-/*
- * How often what a name stands for has changed. Relaxed: a thread that reads an old number may use
- * what it has kept, as if it had run a little earlier; what a line must see was ordered before it
- * by the end of a section. A new number is read before the look-up that goes with it, and the look-up
- * takes the lock that the change was made under: it does not find what was there before.
- */
-struct script_forest {
-	const struct script *script;
-	struct rs_forest *forest;
-	order_u32 *subvol_changes; /* for each subvolume name: made or deleted */
-	order_u32 *place_changes;  /* for each place: unlinked */
-	struct script_backend backend;
-};
-
-struct kept_subvol {
-	struct rs_subvol *subvol; /* NULL: nothing kept */
-	uint32_t changes;
-};
-
-struct kept_inode {
-	uint64_t inode; /* 0: nothing kept */
-	uint32_t subvol_changes;
-	uint32_t place_changes;
-};
-
-/* What a thread has. */
-struct seat {
-	struct script_forest *back_end;
-	struct rs_writer *writer;
-	struct kept_subvol *subvols;
-	struct kept_inode *inodes;
-};
 
 static struct rs_subvol *look_up_subvol(const struct script_forest *back_end, uint32_t number)
 {
@@ -51,11 +17,10 @@ static struct rs_subvol *look_up_subvol(const struct script_forest *back_end, ui
 	return rs_subvol_find(back_end->forest, name);
 }
 
-/* NULL if there is none. */
-static struct rs_subvol *find_subvol(struct seat *seat, uint32_t number)
+struct rs_subvol *script_forest_subvol(struct script_forest_seat *seat, uint32_t number)
 {
 	struct script_forest *back_end = seat->back_end;
-	struct kept_subvol *kept = &seat->subvols[number];
+	struct script_forest_kept *kept = &seat->subvols[number];
 	/* Relaxed: see struct script_forest. */
 	uint32_t changes = order_load_relaxed(&back_end->subvol_changes[number]);
 
@@ -66,8 +31,8 @@ static struct rs_subvol *find_subvol(struct seat *seat, uint32_t number)
 	return kept->subvol;
 }
 
-static int look_up_inode(struct seat *seat, uint32_t number, bool create, struct rs_subvol *subvol,
-			 uint64_t *inode)
+static int look_up_inode(struct script_forest_seat *seat, uint32_t number, bool create,
+			 struct rs_subvol *subvol, uint64_t *inode)
 {
 	const struct script *script = seat->back_end->script;
 	const struct script_place *place = script_place(script, number);
@@ -77,16 +42,16 @@ static int look_up_inode(struct seat *seat, uint32_t number, bool create, struct
 }
 
 /* The subvolume and the inode of a place; with `create` the file is made where there is none. */
-static int find_place(struct seat *seat, uint32_t subvol_number, uint32_t number, bool create,
-		      struct rs_subvol **subvol, uint64_t *inode)
+static int find_place(struct script_forest_seat *seat, uint32_t subvol_number, uint32_t number,
+		      bool create, struct rs_subvol **subvol, uint64_t *inode)
 {
 	struct script_forest *back_end = seat->back_end;
-	struct kept_inode *kept = &seat->inodes[number];
+	struct script_forest_kept_inode *kept = &seat->inodes[number];
 	/* Relaxed: see struct script_forest. */
 	uint32_t changes = order_load_relaxed(&back_end->place_changes[number]);
 	int ret;
 
-	*subvol = find_subvol(seat, subvol_number);
+	*subvol = script_forest_subvol(seat, subvol_number);
 	if (!*subvol)
 		return -ENOENT;
 	if (__builtin_expect(kept->inode && kept->place_changes == changes &&
@@ -104,7 +69,7 @@ static int find_place(struct seat *seat, uint32_t subvol_number, uint32_t number
 
 static int run_write(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *subvol;
 	uint64_t inode;
 	int ret = find_place(seat, operation->subvol, operation->place, true, &subvol, &inode);
@@ -115,8 +80,8 @@ static int run_write(void *thread, const struct script_operation *operation)
 }
 
 /* Both ends of a clone. The source is looked for first, as the kernel's callers open it first. */
-static int find_ranges(struct seat *seat, const struct script_operation *operation, bool create,
-		       struct rs_file_range *source, struct rs_file_range *target)
+static int find_ranges(struct script_forest_seat *seat, const struct script_operation *operation,
+		       bool create, struct rs_file_range *source, struct rs_file_range *target)
 {
 	int ret = find_place(seat, operation->subvol, operation->place, false, &source->subvol,
 			     &source->inode);
@@ -131,7 +96,7 @@ static int find_ranges(struct seat *seat, const struct script_operation *operati
 
 static int run_clone(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_file_range source;
 	struct rs_file_range target;
 	int ret = find_ranges(seat, operation, true, &source, &target);
@@ -141,7 +106,7 @@ static int run_clone(void *thread, const struct script_operation *operation)
 
 static int run_dedupe(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_file_range source;
 	struct rs_file_range target;
 	int ret = find_ranges(seat, operation, false, &source, &target);
@@ -151,7 +116,7 @@ static int run_dedupe(void *thread, const struct script_operation *operation)
 
 static int run_truncate(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *subvol;
 	uint64_t inode;
 	int ret = find_place(seat, operation->subvol, operation->place, true, &subvol, &inode);
@@ -161,7 +126,7 @@ static int run_truncate(void *thread, const struct script_operation *operation)
 
 static int run_punch(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *subvol;
 	uint64_t inode;
 	int ret = find_place(seat, operation->subvol, operation->place, false, &subvol, &inode);
@@ -173,7 +138,7 @@ static int run_punch(void *thread, const struct script_operation *operation)
 
 static int run_fallocate(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *subvol;
 	uint64_t inode;
 	int ret = find_place(seat, operation->subvol, operation->place, true, &subvol, &inode);
@@ -185,10 +150,10 @@ static int run_fallocate(void *thread, const struct script_operation *operation)
 
 static int run_unlink(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	const struct script *script = seat->back_end->script;
 	const struct script_place *place = script_place(script, operation->place);
-	struct rs_subvol *subvol = find_subvol(seat, operation->subvol);
+	struct rs_subvol *subvol = script_forest_subvol(seat, operation->subvol);
 	int ret;
 
 	if (!subvol)
@@ -201,7 +166,7 @@ static int run_unlink(void *thread, const struct script_operation *operation)
 
 static int run_defrag(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *subvol;
 	uint64_t inode;
 	int ret = find_place(seat, operation->subvol, operation->place, false, &subvol, &inode);
@@ -210,7 +175,7 @@ static int run_defrag(void *thread, const struct script_operation *operation)
 }
 
 /* What a name stands for has changed, or may have. */
-static void subvol_changed(struct seat *seat, uint32_t number)
+static void subvol_changed(struct script_forest_seat *seat, uint32_t number)
 {
 	/* Relaxed: see struct script_forest. */
 	order_fetch_add_relaxed(&seat->back_end->subvol_changes[number], 1);
@@ -218,7 +183,7 @@ static void subvol_changed(struct seat *seat, uint32_t number)
 
 static int run_subvol(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 	struct rs_subvol *made;
 	int ret = rs_subvol_create(seat->writer,
 				   script_subvol_name(seat->back_end->script, operation->subvol),
@@ -230,25 +195,22 @@ static int run_subvol(void *thread, const struct script_operation *operation)
 
 static int run_snapshot(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
-	struct rs_subvol *source = find_subvol(seat, operation->subvol);
+	struct script_forest_seat *seat = thread;
+	struct rs_subvol *source = script_forest_subvol(seat, operation->subvol);
 	struct rs_subvol *made;
 	int ret;
 
 	if (!source)
 		return -ENOENT;
-	ret = rs_subvol_snapshot(seat->writer, source,
-				 script_subvol_name(seat->back_end->script,
-						    operation->target_subvol),
-				 operation->flags & SCRIPT_READ_ONLY, &made);
+	ret = script_forest_quota_snapshot(seat, operation, source, &made);
 	subvol_changed(seat, operation->target_subvol);
 	return ret;
 }
 
 static int run_delete(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
-	struct rs_subvol *subvol = find_subvol(seat, operation->subvol);
+	struct script_forest_seat *seat = thread;
+	struct rs_subvol *subvol = script_forest_subvol(seat, operation->subvol);
 	int ret;
 
 	if (!subvol)
@@ -260,7 +222,7 @@ static int run_delete(void *thread, const struct script_operation *operation)
 
 static int run_commit(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 
 	(void)operation;
 	return rs_forest_commit(seat->writer);
@@ -268,7 +230,7 @@ static int run_commit(void *thread, const struct script_operation *operation)
 
 static int run_drop_wait(void *thread, const struct script_operation *operation)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 
 	(void)operation;
 	return rs_forest_drop_wait(seat->writer);
@@ -276,7 +238,7 @@ static int run_drop_wait(void *thread, const struct script_operation *operation)
 
 static void forest_leave(void *thread)
 {
-	struct seat *seat = thread;
+	struct script_forest_seat *seat = thread;
 
 	if (seat->writer)
 		rs_writer_leave(seat->writer);
@@ -289,7 +251,7 @@ static int forest_join(void *argument, void **thread)
 {
 	struct script_forest *back_end = argument;
 	const struct script *script = back_end->script;
-	struct seat *seat = alloc_zeroed(1, sizeof(*seat));
+	struct script_forest_seat *seat = alloc_zeroed(1, sizeof(*seat));
 	int ret = -ENOMEM;
 
 	if (!seat)
@@ -313,11 +275,20 @@ static int forest_aborted(void *argument, struct rs_error *error)
 	return rs_forest_aborted(back_end->forest, error);
 }
 
+static const char *forest_found(void *thread)
+{
+	struct script_forest_seat *seat = thread;
+
+	return seat->found[0] ? seat->found : NULL;
+}
+
 static const struct script_backend backend_of_all = {
 	.name = "the forest",
 	.join = forest_join,
 	.leave = forest_leave,
 	.aborted = forest_aborted,
+	.refused = script_forest_quota_refused,
+	.found = forest_found,
 	.run = {
 		[SCRIPT_WRITE] = run_write,
 		[SCRIPT_CLONE] = run_clone,
@@ -332,6 +303,19 @@ static const struct script_backend backend_of_all = {
 		[SCRIPT_DELETE] = run_delete,
 		[SCRIPT_COMMIT] = run_commit,
 		[SCRIPT_DROP_WAIT] = run_drop_wait,
+		[SCRIPT_QUOTA_ON] = script_forest_quota_on,
+		[SCRIPT_QUOTA_OFF] = script_forest_quota_off,
+		[SCRIPT_RESCAN_START] = script_forest_quota_rescan,
+		[SCRIPT_RESCAN_WAIT] = script_forest_quota_rescan,
+		[SCRIPT_RESCAN_PAUSE] = script_forest_quota_rescan,
+		[SCRIPT_RESCAN_RESUME] = script_forest_quota_rescan,
+		[SCRIPT_RESCAN_CANCEL] = script_forest_quota_rescan,
+		[SCRIPT_GROUP_CREATE] = script_forest_quota_group,
+		[SCRIPT_GROUP_REMOVE] = script_forest_quota_group,
+		[SCRIPT_GROUP_ASSIGN] = script_forest_quota_group,
+		[SCRIPT_GROUP_UNASSIGN] = script_forest_quota_group,
+		[SCRIPT_EXPECT] = script_forest_quota_expect,
+		[SCRIPT_EXPECT_RECLAIM] = script_forest_quota_reclaim,
 	},
 };
 
@@ -357,6 +341,11 @@ int script_forest_create(const struct script *script, struct rs_forest *forest,
 	}
 	*out = back_end;
 	return 0;
+}
+
+void script_forest_engine_set(struct script_forest *back_end, enum rs_quota_engine engine)
+{
+	back_end->engine = engine;
 }
 
 void script_forest_destroy(struct script_forest *back_end)

@@ -10,6 +10,7 @@
 #define REFSTORM_WORKLOADS_SCRIPT_FOREST_H
 
 #include "refstorm/forest.h"
+#include "refstorm/quota.h"
 #include "workloads/script_run.h"
 
 struct script_forest;
@@ -18,6 +19,9 @@ struct script_forest;
 int script_forest_create(const struct script *script, struct rs_forest *forest,
 			 struct script_forest **out, struct rs_error *error)
 	__attribute__((warn_unused_result));
+
+/* What `quota on` turns on where it names no engine: the ledger, unless this says otherwise. Before the run. */
+void script_forest_engine_set(struct script_forest *back_end, enum rs_quota_engine engine);
 
 /* NULL is allowed. */
 void script_forest_destroy(struct script_forest *back_end);

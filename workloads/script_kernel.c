@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "workloads/script_kernel.h"
+#include "workloads/script_kernel_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,28 +29,9 @@
 #define DROP_WAIT_NS (UINT64_C(600) * 1000000000)
 #define DROP_POLL_NS 2000000
 
-struct script_kernel {
-	const struct script *script;
-	int directory;
-	const void *zeros; /* WRITE_MAX of them, without memory of their own */
-	struct script_backend backend;
-};
-
 static const char *subvol_name(const struct script_kernel *kernel, uint32_t subvol)
 {
 	return script_subvol_name(kernel->script, subvol);
-}
-
-/* Closes `fd`, and returns what failed before; 0 if nothing. */
-static int close_after(int fd, int ret)
-{
-	close(fd);
-	return ret;
-}
-
-static int result_of(int ret)
-{
-	return ret < 0 ? -errno : 0;
 }
 
 /* A file descriptor or a negative errno. */
@@ -68,7 +49,7 @@ static int open_place(const struct script_kernel *kernel, uint32_t number, int f
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_subvol(const struct script_kernel *kernel, uint32_t subvol)
+int script_kernel_subvol_open(const struct script_kernel *kernel, uint32_t subvol)
 {
 	int fd = openat(kernel->directory, subvol_name(kernel, subvol),
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -90,9 +71,9 @@ static int run_write(void *thread, const struct script_operation *operation)
 	if (operation->length)
 		done = pwrite(fd, kernel->zeros, operation->length, (off_t)operation->offset);
 	if (done < 0)
-		return close_after(fd, -errno);
+		return script_kernel_close(fd, -errno);
 	/* What is missing would be one extent more. */
-	return close_after(fd, (uint64_t)done == operation->length ? 0 : -EIO);
+	return script_kernel_close(fd, (uint64_t)done == operation->length ? 0 : -EIO);
 }
 
 static int run_clone(void *thread, const struct script_operation *operation)
@@ -111,13 +92,13 @@ static int run_clone(void *thread, const struct script_operation *operation)
 		return from;
 	to = open_place(kernel, operation->target_place, O_WRONLY | O_CREAT);
 	if (to < 0)
-		return close_after(from, to);
+		return script_kernel_close(from, to);
 	range.src_fd = from;
 	/* To the kernel a length of 0 is all that there is. */
 	if (operation->length)
-		ret = result_of(ioctl(to, FICLONERANGE, &range));
+		ret = script_kernel_result(ioctl(to, FICLONERANGE, &range));
 	close(to);
-	return close_after(from, ret);
+	return script_kernel_close(from, ret);
 }
 
 /* One request; how many bytes it has deduplicated in `*done`. */
@@ -155,7 +136,7 @@ static int run_dedupe(void *thread, const struct script_operation *operation)
 		return from;
 	to = open_place(kernel, operation->target_place, O_RDWR);
 	if (to < 0)
-		return close_after(from, to);
+		return script_kernel_close(from, to);
 	while (!ret && at < operation->length) {
 		uint64_t left = operation->length - at;
 		uint64_t done = 0;
@@ -168,14 +149,16 @@ static int run_dedupe(void *thread, const struct script_operation *operation)
 		at += done;
 	}
 	close(to);
-	return close_after(from, ret);
+	return script_kernel_close(from, ret);
 }
 
 static int run_truncate(void *thread, const struct script_operation *operation)
 {
 	int fd = open_place(thread, operation->place, O_WRONLY | O_CREAT);
 
-	return fd < 0 ? fd : close_after(fd, result_of(ftruncate(fd, (off_t)operation->size)));
+	return fd < 0 ? fd :
+			script_kernel_close(fd, script_kernel_result(
+							ftruncate(fd, (off_t)operation->size)));
 }
 
 static int allocate(void *thread, const struct script_operation *operation, int flags, int mode)
@@ -187,7 +170,7 @@ static int allocate(void *thread, const struct script_operation *operation, int 
 		return fd;
 	if (operation->length)
 		ret = fallocate(fd, mode, (off_t)operation->offset, (off_t)operation->length);
-	return close_after(fd, result_of(ret));
+	return script_kernel_close(fd, script_kernel_result(ret));
 }
 
 static int run_punch(void *thread, const struct script_operation *operation)
@@ -204,13 +187,15 @@ static int run_unlink(void *thread, const struct script_operation *operation)
 {
 	const struct script_kernel *kernel = thread;
 	const struct script_place *place = script_place(kernel->script, operation->place);
-	int directory = open_subvol(kernel, place->subvol);
+	int directory = script_kernel_subvol_open(kernel, place->subvol);
 
 	if (directory < 0)
 		return directory;
-	return close_after(directory,
-			   result_of(unlinkat(directory,
-					      script_file_name(kernel->script, place->file), 0)));
+	return script_kernel_close(directory,
+				   script_kernel_result(
+					   unlinkat(directory,
+						    script_file_name(kernel->script, place->file),
+						    0)));
 }
 
 /* Returns when what was moved is written: the next operation is to find it in its place. */
@@ -226,11 +211,13 @@ static int run_defrag(void *thread, const struct script_operation *operation)
 	if (fd < 0)
 		return fd;
 	if (ioctl(fd, BTRFS_IOC_DEFRAG_RANGE, &range))
-		return close_after(fd, -errno);
-	return close_after(fd, result_of(sync_file_range(fd, 0, 0,
-							 SYNC_FILE_RANGE_WAIT_BEFORE |
-								 SYNC_FILE_RANGE_WRITE |
-								 SYNC_FILE_RANGE_WAIT_AFTER)));
+		return script_kernel_close(fd, -errno);
+	return script_kernel_close(fd,
+				   script_kernel_result(
+					   sync_file_range(fd, 0, 0,
+							   SYNC_FILE_RANGE_WAIT_BEFORE |
+								   SYNC_FILE_RANGE_WRITE |
+								   SYNC_FILE_RANGE_WAIT_AFTER)));
 }
 
 /* Where the name can be longer than the kernel's field it is refused, not cut. */
@@ -251,14 +238,14 @@ static int run_subvol(void *thread, const struct script_operation *operation)
 
 	if (ret)
 		return ret;
-	return result_of(ioctl(kernel->directory, BTRFS_IOC_SUBVOL_CREATE, &arguments));
+	return script_kernel_result(ioctl(kernel->directory, BTRFS_IOC_SUBVOL_CREATE, &arguments));
 }
 
 static int run_snapshot(void *thread, const struct script_operation *operation)
 {
 	const struct script_kernel *kernel = thread;
 	struct btrfs_ioctl_vol_args_v2 arguments = { 0 };
-	int source = open_subvol(kernel, operation->subvol);
+	int source = script_kernel_subvol_open(kernel, operation->subvol);
 	int ret;
 
 	if (source < 0)
@@ -269,8 +256,12 @@ static int run_snapshot(void *thread, const struct script_operation *operation)
 	ret = set_name(arguments.name, sizeof(arguments.name),
 		       subvol_name(kernel, operation->target_subvol));
 	if (!ret)
-		ret = result_of(ioctl(kernel->directory, BTRFS_IOC_SNAP_CREATE_V2, &arguments));
-	return close_after(source, ret);
+		ret = script_kernel_inherit_set(kernel, operation, &arguments);
+	if (!ret)
+		ret = script_kernel_result(
+			ioctl(kernel->directory, BTRFS_IOC_SNAP_CREATE_V2, &arguments));
+	alloc_free(arguments.qgroup_inherit);
+	return script_kernel_close(source, ret);
 }
 
 /* The kernel wants the directory that the subvolume stands in, and its name there. */
@@ -293,16 +284,16 @@ static int run_delete(void *thread, const struct script_operation *operation)
 	}
 	ret = set_name(arguments.name, sizeof(arguments.name), name);
 	if (!ret)
-		ret = result_of(ioctl(directory, BTRFS_IOC_SNAP_DESTROY, &arguments));
-	return slash ? close_after(directory, ret) : ret;
+		ret = script_kernel_result(ioctl(directory, BTRFS_IOC_SNAP_DESTROY, &arguments));
+	return slash ? script_kernel_close(directory, ret) : ret;
 }
 
-static int run_commit(void *thread, const struct script_operation *operation)
+int script_kernel_commit(void *thread, const struct script_operation *operation)
 {
 	const struct script_kernel *kernel = thread;
 
 	(void)operation;
-	return result_of(ioctl(kernel->directory, BTRFS_IOC_SYNC));
+	return script_kernel_result(ioctl(kernel->directory, BTRFS_IOC_SYNC));
 }
 
 /* The orphans of the tree of roots are the subvolumes that are not taken apart yet. 1, 0, or errno. */
@@ -334,7 +325,7 @@ static int run_drop_wait(void *thread, const struct script_operation *operation)
 	int ret;
 
 	for (;;) {
-		ret = run_commit(thread, operation);
+		ret = script_kernel_commit(thread, operation);
 		if (ret)
 			return ret;
 		ret = is_dropping(thread);
@@ -345,7 +336,7 @@ static int run_drop_wait(void *thread, const struct script_operation *operation)
 		nanosleep(&pause, NULL);
 	}
 	/* What taking the last one apart has freed. */
-	return ret ? ret : run_commit(thread, operation);
+	return ret ? ret : script_kernel_commit(thread, operation);
 }
 
 static int kernel_join(void *argument, void **thread)
@@ -363,6 +354,8 @@ static const struct script_backend backend_of_all = {
 	.name = "a mounted file system",
 	.join = kernel_join,
 	.leave = kernel_leave,
+	.refused = script_kernel_quota_refused,
+	.found = script_kernel_quota_found,
 	.run = {
 		[SCRIPT_WRITE] = run_write,
 		[SCRIPT_CLONE] = run_clone,
@@ -375,8 +368,17 @@ static const struct script_backend backend_of_all = {
 		[SCRIPT_SUBVOL] = run_subvol,
 		[SCRIPT_SNAPSHOT] = run_snapshot,
 		[SCRIPT_DELETE] = run_delete,
-		[SCRIPT_COMMIT] = run_commit,
+		[SCRIPT_COMMIT] = script_kernel_commit,
 		[SCRIPT_DROP_WAIT] = run_drop_wait,
+		[SCRIPT_QUOTA_ON] = script_kernel_quota_switch,
+		[SCRIPT_QUOTA_OFF] = script_kernel_quota_switch,
+		[SCRIPT_RESCAN_START] = script_kernel_rescan_start,
+		[SCRIPT_RESCAN_WAIT] = script_kernel_rescan_wait,
+		[SCRIPT_GROUP_CREATE] = script_kernel_group_make,
+		[SCRIPT_GROUP_REMOVE] = script_kernel_group_make,
+		[SCRIPT_GROUP_ASSIGN] = script_kernel_group_assign,
+		[SCRIPT_GROUP_UNASSIGN] = script_kernel_group_assign,
+		[SCRIPT_EXPECT] = script_kernel_expect,
 	},
 };
 

@@ -2,6 +2,7 @@
 /*
  * The back end of scripts on a btrfs file system that the running kernel has mounted: subvolumes
  * are made in one directory, files in them. For comparing what the forest does with what btrfs does.
+ * Quotas are of the whole file system.
  *
  * Callers: the back end belongs to one script_run at a time.
  */

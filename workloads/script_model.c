@@ -11,6 +11,8 @@ static const struct script_model_profile profiles[] = {
 	  6,
 	  256,
 	  40,
+	  0,
+	  0,
 	  { [SCRIPT_WRITE] = 300,
 	    [SCRIPT_CLONE] = 100,
 	    [SCRIPT_DEDUPE] = 30,
@@ -31,6 +33,8 @@ static const struct script_model_profile profiles[] = {
 	  4,
 	  1024,
 	  92,
+	  0,
+	  0,
 	  { [SCRIPT_WRITE] = 900,
 	    [SCRIPT_SUBVOL] = 3,
 	    [SCRIPT_SNAPSHOT] = 20,
@@ -44,6 +48,8 @@ static const struct script_model_profile profiles[] = {
 	  6,
 	  64,
 	  80,
+	  0,
+	  0,
 	  { [SCRIPT_WRITE] = 250,
 	    [SCRIPT_CLONE] = 20,
 	    [SCRIPT_PUNCH] = 15,
@@ -60,6 +66,8 @@ static const struct script_model_profile profiles[] = {
 	  8,
 	  256,
 	  30,
+	  0,
+	  0,
 	  { [SCRIPT_WRITE] = 150,
 	    [SCRIPT_CLONE] = 400,
 	    [SCRIPT_DEDUPE] = 100,
@@ -80,6 +88,8 @@ static const struct script_model_profile profiles[] = {
 	  24,
 	  32,
 	  50,
+	  0,
+	  0,
 	  { [SCRIPT_WRITE] = 250,
 	    [SCRIPT_CLONE] = 40,
 	    [SCRIPT_TRUNCATE] = 150,
@@ -93,6 +103,32 @@ static const struct script_model_profile profiles[] = {
 	    [SCRIPT_COMMIT] = 15,
 	    [SCRIPT_DROP_WAIT] = 2,
 	    [SCRIPT_MODEL_ROLL_FAIL] = 20 } },
+	{ "quota",
+	  "five subvolumes written in turns, their snapshots, groups of three levels, and rescans",
+	  20,
+	  6,
+	  128,
+	  60,
+	  40,
+	  5,
+	  { [SCRIPT_WRITE] = 300,
+	    [SCRIPT_CLONE] = 120,
+	    [SCRIPT_DEDUPE] = 15,
+	    [SCRIPT_TRUNCATE] = 25,
+	    [SCRIPT_PUNCH] = 30,
+	    [SCRIPT_FALLOCATE] = 20,
+	    [SCRIPT_UNLINK] = 20,
+	    [SCRIPT_DEFRAG] = 5,
+	    [SCRIPT_SUBVOL] = 10,
+	    [SCRIPT_SNAPSHOT] = 110,
+	    [SCRIPT_DELETE] = 80,
+	    [SCRIPT_COMMIT] = 20,
+	    [SCRIPT_DROP_WAIT] = 5,
+	    [SCRIPT_MODEL_ROLL_FAIL] = 10,
+	    [SCRIPT_MODEL_ROLL_QUOTA] = 4,
+	    [SCRIPT_MODEL_ROLL_RESCAN] = 40,
+	    [SCRIPT_MODEL_ROLL_GROUP] = 40,
+	    [SCRIPT_MODEL_ROLL_MEMBER] = 110 } },
 };
 
 #define PROFILE_COUNT (sizeof(profiles) / sizeof(profiles[0]))
@@ -228,6 +264,7 @@ void script_model_end_section(struct script_model_generator *generator)
 
 		subvol->users = 0;
 		subvol->owner = SCRIPT_MODEL_NOBODY;
+		subvol->relations = SCRIPT_MODEL_NOBODY;
 		for (file = 0; file < SCRIPT_MODEL_FILES_MAX; file++)
 			subvol->files[file].user = SCRIPT_MODEL_NOBODY;
 	}

@@ -14,7 +14,14 @@
 #define SCRIPT_MODEL_FILES_MAX 24
 #define SCRIPT_MODEL_NOBODY (-1)
 #define SCRIPT_MODEL_ROLL_FAIL (SCRIPT_DROP_WAIT + 1) /* a line that must fail */
-#define SCRIPT_MODEL_ROLLS (SCRIPT_MODEL_ROLL_FAIL + 1)
+#define SCRIPT_MODEL_ROLL_QUOTA (SCRIPT_DROP_WAIT + 2)
+#define SCRIPT_MODEL_ROLL_RESCAN (SCRIPT_DROP_WAIT + 3)
+#define SCRIPT_MODEL_ROLL_GROUP (SCRIPT_DROP_WAIT + 4)  /* one comes or goes */
+#define SCRIPT_MODEL_ROLL_MEMBER (SCRIPT_DROP_WAIT + 5) /* assign and unassign */
+#define SCRIPT_MODEL_ROLLS (SCRIPT_MODEL_ROLL_MEMBER + 1)
+#define SCRIPT_MODEL_LEVELS 3U
+#define SCRIPT_MODEL_WIDTH 4U /* groups of a level */
+#define SCRIPT_MODEL_GROUPS (SCRIPT_MODEL_LEVELS * SCRIPT_MODEL_WIDTH)
 
 struct script_model_profile {
 	const char *name;
@@ -23,6 +30,8 @@ struct script_model_profile {
 	unsigned files;   /* of each */
 	unsigned units;   /* of SCRIPT_UNIT, the size of a file */
 	unsigned small;   /* percent of the ranges that have one unit */
+	unsigned same;    /* percent of the clones that stay in their subvolume, besides chance */
+	unsigned begin; /* quotas are turned on first, and so many subvolumes made; 0: no quotas */
 	uint16_t weights[SCRIPT_MODEL_ROLLS];
 };
 
@@ -35,10 +44,17 @@ struct script_model_file {
 struct script_model_subvol {
 	uint64_t number; /* in its name */
 	bool read_only;
-	bool opaque;    /* taken while others wrote: nobody knows what is in it */
-	uint64_t users; /* bits of the threads that used it in this section */
-	int owner;      /* the only thread that may use it to the end of the section */
+	bool opaque;     /* taken while others wrote: nobody knows what is in it */
+	uint64_t users;  /* bits of the threads that used it in this section */
+	int owner;       /* the only thread that may use it to the end of the section */
+	int relations;   /* the thread that may change what it is a member of */
+	uint32_t groups; /* bits of those that it is a member of */
 	struct script_model_file files[SCRIPT_MODEL_FILES_MAX];
+};
+
+struct script_model_group {
+	bool there;
+	uint32_t parents; /* bits of those that it is a member of */
 };
 
 struct script_model_generator {
@@ -49,6 +65,11 @@ struct script_model_generator {
 	struct script_model_subvol subvols[SCRIPT_MODEL_SUBVOLS_MAX];
 	unsigned subvol_count;
 	uint64_t next_number;
+	unsigned begun; /* lines of the beginning */
+	bool quota;     /* is on */
+	bool rescan;    /* one may run */
+	uint32_t left;  /* bits of the groups that may have a deleted member yet */
+	struct script_model_group groups[SCRIPT_MODEL_GROUPS]; /* by level */
 	int thread; /* of the line; SCRIPT_MODEL_NOBODY: none */
 };
 

@@ -8,9 +8,11 @@
 #include "core/base/alloc.h"
 #include "core/base/error.h"
 #include "workloads/script_model.h"
+#include "workloads/script_random_quota.h"
 
 #define TRIES 200  /* of a line that turns out not to be possible */
 #define SECTION 24 /* one line in so many waits for all threads */
+
 static void grow_file(struct script_model_file *file, uint64_t end)
 {
 	file->there = true;
@@ -59,6 +61,17 @@ static bool overlaps(const struct script_model_target *source, uint64_t offset, 
 	       target_offset < offset + length;
 }
 
+/* The target is in this subvolume instead. False if the same file of it cannot be one. */
+static bool stay_at(const struct script_model_generator *generator,
+		    struct script_model_subvol *subvol, bool dedupe,
+		    struct script_model_target *target)
+{
+	target->subvol = subvol;
+	target->file = &subvol->files[target->number];
+	return script_model_is_free(generator, target->file->user) &&
+	       (target->file->there || !dedupe);
+}
+
 /* A clone; or a dedupe, which stays inside the target. */
 static bool roll_share(struct script_model_generator *generator, bool dedupe)
 {
@@ -72,6 +85,10 @@ static bool roll_share(struct script_model_generator *generator, bool dedupe)
 	if (!script_model_any_file(generator, SCRIPT_MODEL_READABLE, &source) ||
 	    !script_model_any_file(generator, dedupe ? SCRIPT_MODEL_THERE : SCRIPT_MODEL_ANY,
 				   &target))
+		return false;
+	if (generator->profile->same && !source.subvol->read_only &&
+	    script_model_percent(generator, generator->profile->same) &&
+	    !stay_at(generator, source.subvol, dedupe, &target))
 		return false;
 	if (dedupe)
 		room = target.file->units;
@@ -150,6 +167,7 @@ static struct script_model_subvol *add_subvol(struct script_model_generator *gen
 	memset(subvol, 0, sizeof(*subvol));
 	subvol->number = any_number(generator);
 	subvol->owner = generator->thread;
+	subvol->relations = SCRIPT_MODEL_NOBODY;
 	for (at = 0; at < SCRIPT_MODEL_FILES_MAX; at++)
 		subvol->files[at].user = SCRIPT_MODEL_NOBODY;
 	return subvol;
@@ -189,6 +207,7 @@ static bool claim_contents(struct script_model_generator *generator,
 static bool roll_snapshot(struct script_model_generator *generator)
 {
 	struct script_model_subvol *source = script_model_any_subvol(generator);
+	char groups[SCRIPT_RANDOM_QUOTA_BYTES];
 	struct script_model_subvol *made;
 	bool known;
 	unsigned at;
@@ -204,8 +223,10 @@ static bool roll_snapshot(struct script_model_generator *generator)
 		made->files[at] = source->files[at];
 		made->files[at].user = SCRIPT_MODEL_NOBODY;
 	}
-	return script_model_line(generator, "snapshot %ss%" PRIu64 " s%" PRIu64,
-				 made->read_only ? "-r " : "", source->number, made->number);
+	made->groups = script_random_quota_inherit(generator, groups);
+	return script_model_line(generator, "snapshot %ss%" PRIu64 " s%" PRIu64 "%s",
+				 made->read_only ? "-r " : "", source->number, made->number,
+				 groups);
 }
 
 /* One that can be written, and whose contents are known, is left. */
@@ -232,6 +253,7 @@ static bool roll_delete(struct script_model_generator *generator)
 	if (!subvol || !can_go(generator, subvol))
 		return false;
 	number = subvol->number;
+	generator->left |= subvol->groups;
 	*subvol = generator->subvols[--generator->subvol_count];
 	return script_model_line(generator, "delete s%" PRIu64, number);
 }
@@ -360,6 +382,11 @@ static bool roll_line(struct script_model_generator *generator, unsigned roll)
 		       script_model_line(generator, "drop-wait");
 	case SCRIPT_MODEL_ROLL_FAIL:
 		return roll_fail(generator);
+	case SCRIPT_MODEL_ROLL_QUOTA:
+	case SCRIPT_MODEL_ROLL_RESCAN:
+	case SCRIPT_MODEL_ROLL_GROUP:
+	case SCRIPT_MODEL_ROLL_MEMBER:
+		return script_random_quota_line(generator, roll);
 	default:
 		return script_model_line(generator, "commit");
 	}
@@ -380,12 +407,29 @@ static unsigned any_roll(struct script_model_generator *generator)
 	return roll;
 }
 
+/* What a profile with quotas begins with; false if that is written. */
+static bool begin_line(struct script_model_generator *generator)
+{
+	unsigned subvols = generator->profile->begin;
+	unsigned begun = generator->begun;
+
+	if (!subvols || begun > subvols + SCRIPT_RANDOM_QUOTA_GROUPS)
+		return false;
+	generator->begun++;
+	if (begun && begun <= subvols)
+		return roll_subvol(generator);
+	return begun ? script_random_quota_group(generator, begun - subvols - 1) :
+		       script_random_quota_on(generator);
+}
+
 static void next_line(struct script_model_generator *generator)
 {
 	unsigned threads = generator->options->threads;
 	unsigned tries;
 
 	generator->thread = SCRIPT_MODEL_NOBODY;
+	if (begin_line(generator))
+		return;
 	if (threads && generator->subvol_count && script_model_below(generator, SECTION))
 		generator->thread = (int)script_model_below(generator, threads);
 	if (generator->thread == SCRIPT_MODEL_NOBODY)
@@ -395,7 +439,9 @@ static void next_line(struct script_model_generator *generator)
 		return;
 	}
 	if (generator->options->checks && generator->thread == SCRIPT_MODEL_NOBODY &&
-	    !script_model_below(generator, threads ? 4 : 64)) {
+	    !script_model_below(generator, threads                   ? 4 :
+					   generator->profile->begin ? 16 :
+								       64)) {
 		script_model_line(generator, "check");
 		return;
 	}

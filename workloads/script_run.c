@@ -59,8 +59,9 @@ static void place_line(const struct script *script, uint32_t line, struct rs_err
 	error_add_place(error, "%s:%u", script->name, line);
 }
 
-/* What was wanted of the line, and what came of it. */
-static void fail_line(struct crew *crew, const struct script_operation *operation, int ret)
+/* What was wanted of the line, and what came of it; `found_text` says it if it is not NULL. */
+static void fail_line(struct crew *crew, const struct script_operation *operation, int ret,
+		      const char *found_text)
 {
 	const struct script_run_options *options = crew->options;
 	const struct script_backend *backend = options->backend;
@@ -82,6 +83,8 @@ static void fail_line(struct crew *crew, const struct script_operation *operatio
 	else if (operation->fails)
 		error_set(&error, ret, "'%.*s' failed with %s (%s); wanted: %s", (int)length, line,
 			  found, strerror(-ret), wanted);
+	else if (found_text)
+		error_set(&error, ret, "'%.*s': %s", (int)length, line, found_text);
 	else if (backend->aborted && backend->aborted(backend->argument, &why))
 		error_set(&error, ret, "'%.*s' failed with %s: all is aborted: %s", (int)length,
 			  line, found, why.what);
@@ -105,7 +108,7 @@ static void run_check(struct crew *crew, const struct script_operation *operatio
 		return;
 	}
 	if (ret != -(int)operation->fails) {
-		fail_line(crew, operation, ret);
+		fail_line(crew, operation, ret, NULL);
 		return;
 	}
 	done->operations++;
@@ -116,15 +119,19 @@ static void run_check(struct crew *crew, const struct script_operation *operatio
 static void run_operation(struct crew *crew, void *thread, const struct script_operation *operation,
 			  struct script_run_result *done)
 {
+	const struct script_backend *backend = crew->options->backend;
+	const char *found = NULL;
 	int ret;
 
 	if (__builtin_expect(operation->kind == SCRIPT_CHECK, 0)) {
 		run_check(crew, operation, done);
 		return;
 	}
-	ret = crew->options->backend->run[operation->kind](thread, operation);
+	ret = backend->run[operation->kind](thread, operation);
 	if (__builtin_expect(ret != -(int)operation->fails, 0)) {
-		fail_line(crew, operation, ret);
+		if (operation->kind >= SCRIPT_EXPECT_RECLAIM && backend->found)
+			found = backend->found(thread);
+		fail_line(crew, operation, ret, found);
 		return;
 	}
 	done->operations++;
@@ -305,30 +312,44 @@ static bool is_there(const struct script_run_options *options,
 {
 	if (operation->kind == SCRIPT_CHECK)
 		return options->check;
-	/* Groups of a snapshot are quotas, which no back end has. */
-	return options->backend->run[operation->kind] &&
-	       !(operation->kind == SCRIPT_SNAPSHOT && operation->group_count);
+	if (!options->backend->run[operation->kind])
+		return false;
+	return operation->kind != SCRIPT_SNAPSHOT || !operation->group_count ||
+	       options->backend->run[SCRIPT_GROUP_CREATE];
+}
+
+/* False after a message. */
+static bool line_there(const struct script_run_options *options,
+		       const struct script_operation *operation, struct rs_error *error)
+{
+	const struct script_backend *backend = options->backend;
+	char name[SCRIPT_WORDS_NAME_BYTES];
+	const char *why = NULL;
+
+	script_words_name(name, (enum script_kind)operation->kind);
+	if (!is_there(options, operation)) {
+		error_set(error, -EOPNOTSUPP, "%s%s: not available yet on %s", name,
+			  operation->kind == SCRIPT_SNAPSHOT ? " with groups" : "", backend->name);
+	} else {
+		if (backend->refused)
+			why = backend->refused(operation);
+		if (!why)
+			return true;
+		error_set(error, -EOPNOTSUPP, "%s: %s", name, why);
+	}
+	place_line(options->script, operation->line, error);
+	return false;
 }
 
 /* Before anything is run: a script that cannot be run to its end is not begun. */
 static bool all_there(const struct script_run_options *options, struct rs_error *error)
 {
 	const struct script *script = options->script;
-	char name[SCRIPT_WORDS_NAME_BYTES];
 	size_t at;
 
-	for (at = 0; at < script->operation_count; at++) {
-		const struct script_operation *operation = &script->operations[at];
-
-		if (is_there(options, operation))
-			continue;
-		script_words_name(name, (enum script_kind)operation->kind);
-		error_set(error, -EOPNOTSUPP, "%s%s: not available yet on %s", name,
-			  operation->kind == SCRIPT_SNAPSHOT ? " with groups" : "",
-			  options->backend->name);
-		place_line(script, operation->line, error);
-		return false;
-	}
+	for (at = 0; at < script->operation_count; at++)
+		if (!line_there(options, &script->operations[at], error))
+			return false;
 	return true;
 }
 

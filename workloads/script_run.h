@@ -29,6 +29,10 @@ struct script_backend {
 	/* Why nothing can be changed any more, in `error`, and its code; 0. May be NULL. */
 	int (*aborted)(void *argument, struct rs_error *error);
 	script_run_fn *run[SCRIPT_KINDS]; /* NULL: it has no such operation */
+	/* Why it has not this one of a kind that it has; NULL: it has. Before the run. May be NULL. */
+	const char *(*refused)(const struct script_operation *operation);
+	/* What an expectation that has failed found; NULL: its errno says it. May be NULL. */
+	const char *(*found)(void *thread);
 };
 
 struct script_run_options {

@@ -32,6 +32,8 @@ enum lock_rank {
 	LOCK_RANK_RECORD_RUN = 50,    /* who runs the heads of a record path; held while they run */
 	LOCK_RANK_SPACE = 60,         /* the block groups of a forest */
 	LOCK_RANK_SPACE_GROUP = 64,   /* what is free in one of them */
+	LOCK_RANK_QGROUP = 70,        /* the hierarchy of quota groups */
+	LOCK_RANK_QGROUP_DIRTY = 72,  /* extents that a transaction changed */
 	LOCK_RANK_BUFFER_POOL = 80,   /* blocks of a forest that are not in use */
 	LOCK_RANK_IDTABLE = 100,      /* a shard of an id table */
 	LOCK_RANK_STORE = 200,        /* pending deltas */

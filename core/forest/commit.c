@@ -70,24 +70,26 @@ static int commit_head(void *argument, const struct rs_head *head)
 	struct rs_forest *forest = freed->forest;
 	const struct rs_observer *observer = forest->observer;
 	struct rs_error error = RS_ERROR_INIT;
-	enum extent_outcome outcome;
+	struct forest_accounts *accounts = forest_accounts_held(forest);
+	struct extent_result done;
 	struct buffer *buffer;
-	uint64_t bytes;
 	int result = commit_freed_reserve(freed);
 
 	extent_index_prefetch(forest->extents, head->ahead);
 	if (!result)
-		result = extent_index_apply(forest->extents, head, &outcome, &bytes, &error);
+		result = extent_index_apply(forest->extents, head, &done, &error);
 	if (result == -ENOMEM)
 		return result;
 	if (result)
 		return trans_abort(forest, result, "%s", error.what);
-	if (outcome == EXTENT_FREED) {
+	if (accounts)
+		accounts->hooks->head(accounts, head, &done);
+	if (done.outcome == EXTENT_FREED) {
 		buffer = commit_is_block(head) ? buffer_find(&forest->buffers, head->bytenr) : NULL;
 		assert(!buffer || !buffer_refs(buffer_word_approx(buffer)));
 		if (buffer)
 			freed->buffers[freed->buffer_count++] = buffer;
-		freed->pieces[freed->count++] = (struct space_piece){ head->bytenr, bytes };
+		freed->pieces[freed->count++] = (struct space_piece){ head->bytenr, done.bytes };
 	}
 	if (observer && observer->head) {
 		result = observer->head(observer->argument, head);
@@ -259,6 +261,22 @@ static void commit_publish(struct rs_forest *forest)
 	futex_wake_all(&forest->drop_wanted);
 }
 
+/* Behind the heads: what they mean to the accounts, up to and with roots that are deleted. */
+static void commit_account(struct rs_forest *forest, struct rs_subvol *snapshot)
+{
+	struct forest_accounts *accounts = forest_accounts_held(forest);
+	struct rs_subvol *root;
+
+	if (!accounts)
+		return;
+	accounts->hooks->settle(accounts, snapshot);
+	for (root = forest->dirty; root; root = root->dirty_next)
+		if (commit_deletes(root))
+			accounts->hooks->deleted(accounts, root);
+	/* Relaxed: under the commit lock. */
+	accounts->hooks->finish(accounts, order_load_relaxed(&forest->generation));
+}
+
 /* Runs the heads of all transactions that have ended. */
 static int commit_run(struct rs_forest *forest, struct commit_freed *freed)
 {
@@ -278,13 +296,21 @@ static int commit_run(struct rs_forest *forest, struct commit_freed *freed)
 static int commit_begin(struct rs_forest *forest, struct rs_subvol *snapshot,
 			struct commit_freed *freed)
 {
+	struct forest_accounts *accounts = forest_accounts_held(forest);
 	int result = 0;
 
 	/* One of those that have ended just now may have aborted. */
 	if (rs_forest_aborted(forest, NULL))
 		return -EROFS;
-	if (forest->trails)
+	if (accounts)
+		accounts->hooks->begin(accounts, snapshot);
+	/* Neither a snapshot nor a deletion trails. */
+	if (forest->trails) {
 		result = commit_run(forest, freed);
+		/* An extent may have a head of this transaction too. */
+		if (!result && accounts)
+			accounts->hooks->settle(accounts, NULL);
+	}
 	return result ? result : commit_prepare(forest, snapshot);
 }
 
@@ -307,13 +333,31 @@ static int commit_all(struct rs_writer *writer, struct rs_subvol *snapshot,
 	result = commit_run(forest, freed);
 	if (rs_forest_aborted(forest, NULL) || commit_tell(forest, snapshot, result))
 		return rs_forest_aborted(forest, NULL);
+	if (!result)
+		commit_account(forest, snapshot);
 	commit_publish(forest);
 	return result;
 }
 
-int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
+/* What comes with a commit. */
+struct commit_request {
+	struct rs_subvol *snapshot;                            /* or NULL */
+	int (*then)(struct rs_forest *forest, void *argument); /* or NULL */
+	void *argument;
+};
+
+static void commit_lock_acquire(struct rs_forest *forest)
+{
+	/* Relaxed, both: who gives way to commits looks again. */
+	order_fetch_add_relaxed(&forest->commits_wait, 1);
+	lock_acquire(&forest->commit_lock);
+	order_fetch_sub_relaxed(&forest->commits_wait, 1);
+}
+
+static int commit_request(struct rs_writer *writer, const struct commit_request *request)
 {
 	struct rs_forest *forest = writer->forest;
+	struct rs_subvol *snapshot = request->snapshot;
 	struct commit_freed *freed = alloc_zeroed(1, sizeof(*freed));
 	bool aborted = false;
 	int result;
@@ -322,7 +366,7 @@ int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 	if (!freed)
 		return -ENOMEM;
 	freed->forest = forest;
-	lock_acquire(&forest->commit_lock);
+	commit_lock_acquire(forest);
 	result = rs_forest_aborted(forest, NULL) ? -EROFS : 0;
 	if (!result && snapshot)
 		result = space_blocks_reserve(&writer->windows[SPACE_METADATA], 1);
@@ -330,6 +374,8 @@ int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 		result = commit_stop_writers(forest);
 		if (!result)
 			result = commit_all(writer, snapshot, freed);
+		if (!result && request->then)
+			result = request->then(forest, request->argument);
 		/* Before others can abort the next transaction, which leaves this one committed. */
 		aborted = rs_forest_aborted(forest, NULL) != 0;
 		commit_let_writers_go(forest);
@@ -341,6 +387,18 @@ int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 	else
 		rcu_defer(&freed->deferred, commit_freed_return);
 	return result;
+}
+
+int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
+{
+	return commit_request(writer, &(struct commit_request){ .snapshot = snapshot });
+}
+
+int commit_then(struct rs_writer *writer, int (*then)(struct rs_forest *forest, void *argument),
+		void *argument)
+{
+	return commit_request(writer,
+			      &(struct commit_request){ .then = then, .argument = argument });
 }
 
 int trans_commit(struct rs_writer *writer)

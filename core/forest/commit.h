@@ -9,4 +9,8 @@
 int commit_with(struct rs_writer *writer, struct rs_subvol *snapshot)
 	__attribute__((warn_unused_result));
 
+/* `then` is called behind a commit that has not failed, while writers are stopped; what it returns comes back. */
+int commit_then(struct rs_writer *writer, int (*then)(struct rs_forest *forest, void *argument),
+		void *argument) __attribute__((warn_unused_result));
+
 #endif /* REFSTORM_FOREST_COMMIT_H */

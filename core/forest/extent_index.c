@@ -23,7 +23,7 @@ void extent_index_destroy(struct extent_index *index)
 {
 	if (!index)
 		return;
-	extent_index_map_each(&index->map, index_release, index);
+	extent_index_map_each(&index->map, 0, index_release, index);
 	extent_index_map_destroy(&index->map);
 	alloc_free(index->merged.keyed);
 	alloc_free(index->merged.full);
@@ -42,6 +42,11 @@ static int index_check_length(const struct rs_delta *delta, uint64_t bytenr, uin
 			    length);
 }
 
+static inline uint64_t index_bytes(const struct extent_entry *entry)
+{
+	return (uint64_t)entry->length_4k * RS_DELTA_UNIT;
+}
+
 /* All deltas speak of one extent: `entry`, or where that is NULL the one that the first describes. */
 static int index_check(const struct extent_entry *entry, const struct rs_head *head,
 		       struct extent_entry *fresh, struct rs_error *error)
@@ -51,7 +56,7 @@ static int index_check(const struct extent_entry *entry, const struct rs_head *h
 	size_t at;
 
 	if (!entry) {
-		fresh->bytes = (uint64_t)first->length_4k * RS_DELTA_UNIT;
+		fresh->length_4k = first->length_4k;
 		fresh->metadata = extent_type_is_metadata(rs_delta_type(first)) ? 1 : 0;
 		entry = fresh;
 	}
@@ -65,10 +70,10 @@ static int index_check(const struct extent_entry *entry, const struct rs_head *h
 			return error_set_at(error, -EUCLEAN, head->bytenr,
 					    "a back reference of type %u to %s", type,
 					    entry->metadata ? "a tree block" : "data");
-		ret = index_check_length(&head->refs[at], head->bytenr, entry->bytes, error);
+		ret = index_check_length(&head->refs[at], head->bytenr, index_bytes(entry), error);
 	}
 	for (at = 0; at < head->root_count && !ret; at++)
-		ret = index_check_length(&head->roots[at], head->bytenr, entry->bytes, error);
+		ret = index_check_length(&head->roots[at], head->bytenr, index_bytes(entry), error);
 	return ret;
 }
 
@@ -120,14 +125,16 @@ static int index_change(struct extent_index *index, struct extent_entry *entry, 
 }
 
 int extent_index_apply(struct extent_index *index, const struct rs_head *head,
-		       enum extent_outcome *outcome, uint64_t *bytes, struct rs_error *error)
+		       struct extent_result *result, struct rs_error *error)
 {
 	struct extent_entry fresh = { .bytenr = head->bytenr };
 	struct extent_entry *entry = extent_index_map_seek(&index->map, head->bytenr);
 	int ret;
 
-	*outcome = entry ? EXTENT_KEPT : EXTENT_ABSENT;
-	*bytes = entry ? entry->bytes : 0;
+	*result = (struct extent_result){ .outcome = EXTENT_ABSENT };
+	if (entry)
+		*result = (struct extent_result){ EXTENT_KEPT, entry->account, index_bytes(entry),
+						  entry->metadata };
 	if (head->bytenr % RS_DELTA_UNIT)
 		return error_set_at(error, -EUCLEAN, head->bytenr,
 				    "no extent begins between units of %u bytes", RS_DELTA_UNIT);
@@ -136,11 +143,15 @@ int extent_index_apply(struct extent_index *index, const struct rs_head *head,
 	ret = index_check(entry, head, &fresh, error);
 	if (ret)
 		return ret;
-	*bytes = entry ? entry->bytes : fresh.bytes;
+	if (!entry) {
+		result->bytes = index_bytes(&fresh);
+		result->metadata = fresh.metadata;
+	}
 	if (head->ref_count)
-		return index_change(index, entry ? entry : &fresh, !entry, head, outcome, error);
+		return index_change(index, entry ? entry : &fresh, !entry, head, &result->outcome,
+				    error);
 	if (!entry)
-		*outcome = index_outcome_without(head);
+		result->outcome = index_outcome_without(head);
 	return 0;
 }
 
@@ -150,8 +161,7 @@ int extent_index_load(struct extent_index *index, uint64_t bytenr, uint64_t byte
 {
 	struct rs_head head = { .bytenr = bytenr };
 	struct rs_delta deltas[3];
-	enum extent_outcome outcome;
-	uint64_t length;
+	struct extent_result result;
 	uint32_t left;
 
 	if (bytes % RS_DELTA_UNIT || bytes / RS_DELTA_UNIT > UINT32_MAX || !ref->count ||
@@ -172,14 +182,15 @@ int extent_index_load(struct extent_index *index, uint64_t bytenr, uint64_t byte
 		left -= part;
 	}
 	head.refs = deltas;
-	return extent_index_apply(index, &head, &outcome, &length, NULL);
+	return extent_index_apply(index, &head, &result, NULL);
 }
 
 static void index_show(const struct extent_entry *entry, struct extent *extent)
 {
 	*extent = (struct extent){
 		.bytenr = entry->bytenr,
-		.bytes = entry->bytes,
+		.bytes = index_bytes(entry),
+		.account = entry->account,
 		.refs = entry->refs,
 		.metadata = entry->metadata,
 		.keyed_count = entry->keyed_count,
@@ -227,12 +238,40 @@ static int index_each_one(void *argument, struct extent_entry *entry)
 	return each->fn(each->argument, &extent);
 }
 
-int extent_index_each(const struct extent_index *index,
-		      int (*fn)(void *argument, const struct extent *extent), void *argument)
+int extent_index_each_from(const struct extent_index *index, uint64_t from,
+			   int (*fn)(void *argument, const struct extent *extent), void *argument)
 {
 	struct index_each each = { .fn = fn, .argument = argument };
 
-	return extent_index_map_each(&index->map, index_each_one, &each);
+	return extent_index_map_each(&index->map, from, index_each_one, &each);
+}
+
+int extent_index_each(const struct extent_index *index,
+		      int (*fn)(void *argument, const struct extent *extent), void *argument)
+{
+	return extent_index_each_from(index, 0, fn, argument);
+}
+
+bool extent_index_account_set(struct extent_index *index, uint64_t bytenr, uint32_t account)
+{
+	struct extent_entry *entry = extent_index_map_find(&index->map, bytenr);
+
+	if (!entry)
+		return false;
+	entry->account = account;
+	return true;
+}
+
+static int index_account_clear(void *unused, struct extent_entry *entry)
+{
+	(void)unused;
+	entry->account = 0;
+	return 0;
+}
+
+void extent_index_accounts_clear(struct extent_index *index)
+{
+	extent_index_map_each(&index->map, 0, index_account_clear, NULL);
 }
 
 uint64_t extent_index_count(const struct extent_index *index)

@@ -31,6 +31,7 @@ struct extent {
 	uint64_t bytenr;
 	uint64_t bytes;
 	uint64_t refs; /* sum of the counts */
+	uint32_t account;
 	bool metadata;
 	uint32_t keyed_count;
 	uint32_t full_count;
@@ -54,16 +55,32 @@ enum extent_outcome {
 	EXTENT_ABSENT, /* it is not there and was not: root deltas alone that come to nothing */
 };
 
+/* What a head has done. */
+struct extent_result {
+	enum extent_outcome outcome;
+	uint32_t account; /* of the extent, before; 0 of one that was not there */
+	uint64_t bytes;   /* its length; 0 where nothing says it */
+	bool metadata;
+};
+
 /*
  * Applies the back references of a head. An extent that comes to be has the length of its deltas. All
- * of the head or none of it: 0, `*outcome`, and the extent's length in `*bytes`; -ENOMEM; -EUCLEAN, with
+ * of the head or none of it: 0 and `*result`; -ENOMEM; -EUCLEAN, with
  * what and where, if it drops what is not there, adds a second reference of one key to a tree block,
  * mixes data and tree blocks, or has another length.
  * A root delta with a reservation says that the extent was allocated in this transaction.
  */
 int extent_index_apply(struct extent_index *index, const struct rs_head *head,
-		       enum extent_outcome *outcome, uint64_t *bytes, struct rs_error *error)
+		       struct extent_result *result, struct rs_error *error)
 	__attribute__((warn_unused_result));
+
+/*
+ * The word that the accounts keep with an extent, 0 at first, which means nothing here. False: there
+ * is no such extent. Of different extents by several threads at once, while nothing else is changed.
+ */
+bool extent_index_account_set(struct extent_index *index, uint64_t bytenr, uint32_t account);
+/* Of all extents: 0. */
+void extent_index_accounts_clear(struct extent_index *index);
 
 /*
  * The heads of these extents will be applied soon (struct rs_head, ahead): what is needed of them is fetched
@@ -81,7 +98,9 @@ struct extent_ref extent_ref_at(const struct extent *extent, uint32_t at);
 /* The extent that begins at `bytenr`; false if there is none. Its references are valid until the next change. */
 bool extent_index_find(const struct extent_index *index, uint64_t bytenr, struct extent *extent);
 
-/* Ascending by address until `fn` returns something else than 0; returns that. */
+/* Ascending by address, from `from` on, until `fn` returns something else than 0; returns that. */
+int extent_index_each_from(const struct extent_index *index, uint64_t from,
+			   int (*fn)(void *argument, const struct extent *extent), void *argument);
 int extent_index_each(const struct extent_index *index,
 		      int (*fn)(void *argument, const struct extent *extent), void *argument);
 

@@ -42,7 +42,8 @@ struct extent_entry {
 		};
 	};
 	uint64_t bytenr;
-	uint64_t bytes;
+	uint32_t length_4k; /* in units of RS_DELTA_UNIT */
+	uint32_t account;
 	uint64_t refs;
 	/* Both 0 only of one that is not in the index. */
 	uint32_t keyed_count : 31;
@@ -155,8 +156,8 @@ int extent_index_map_insert(struct extent_map *map, const struct extent_entry *e
 	__attribute__((warn_unused_result));
 /* One that is there. */
 void extent_index_map_remove(struct extent_map *map, uint64_t bytenr);
-/* Ascending until `fn` returns something else than 0; returns that. */
-int extent_index_map_each(const struct extent_map *map,
+/* Ascending from an address on until `fn` returns something else than 0; returns that. */
+int extent_index_map_each(const struct extent_map *map, uint64_t from,
 			  int (*fn)(void *argument, struct extent_entry *entry), void *argument);
 void extent_index_map_destroy(struct extent_map *map);
 uint64_t extent_index_map_memory(const struct extent_map *map);

@@ -227,32 +227,33 @@ void extent_index_map_remove(struct extent_map *map, uint64_t bytenr)
 		map_page_drop(map, at);
 }
 
-static int map_page_each(const struct extent_page *page,
+static int map_page_each(const struct extent_page *page, size_t group, uint64_t from,
 			 int (*fn)(void *argument, struct extent_entry *entry), void *argument)
 {
-	size_t at;
+	for (; group < EXTENT_PAGE_GROUPS; group++) {
+		struct extent_entry *entry = page->groups[group].entries;
+		const struct extent_entry *end = entry + page->groups[group].count;
+		int ret = 0;
 
-	for (at = 0; at < EXTENT_PAGE_GROUPS; at++) {
-		const struct extent_group *group = &page->groups[at];
-		unsigned entry;
-
-		for (entry = 0; entry < group->count; entry++) {
-			int ret = fn(argument, &group->entries[entry]);
-
-			if (ret)
-				return ret;
-		}
+		for (; entry < end && !ret; entry++)
+			if (entry->bytenr >= from)
+				ret = fn(argument, entry);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
 
-int extent_index_map_each(const struct extent_map *map,
+int extent_index_map_each(const struct extent_map *map, uint64_t from,
 			  int (*fn)(void *argument, struct extent_entry *entry), void *argument)
 {
+	uint64_t number = map_page_number(from);
 	size_t at;
 
-	for (at = 0; at < map->page_count; at++) {
-		int ret = map_page_each(map->pages[at].page, fn, argument);
+	for (at = map_page_search(map, number); at < map->page_count; at++) {
+		const struct extent_page_at *page = &map->pages[at];
+		size_t group = page->number == number ? map_group_number(from) : 0;
+		int ret = map_page_each(page->page, group, from, fn, argument);
 
 		if (ret)
 			return ret;

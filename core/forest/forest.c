@@ -68,6 +68,7 @@ int forest_make(const struct rs_forest_options *options, uint32_t node_bytes, co
 	forest->node_bytes = node_bytes;
 	forest->observer = options->observer;
 	forest->no_drop_thread = options->no_drop_thread;
+	forest->root_deltas = forest_observer_wants_roots(forest);
 	memcpy(forest->fsid, fsid, sizeof(forest->fsid));
 	/* Relaxed: before anybody uses it. */
 	order_store_relaxed(&forest->generation, 1);
@@ -138,6 +139,8 @@ void rs_forest_destroy(struct rs_forest *forest)
 		return;
 	drop_thread_end(forest);
 	rcu_thread_adopt();
+	if (forest_accounts_held(forest))
+		forest_accounts_held(forest)->hooks->destroy(forest_accounts_held(forest));
 	rs_record_destroy(forest->record);
 	/* What commits have freed comes back first. */
 	rcu_defer_barrier();

@@ -15,6 +15,7 @@
 #include "core/base/rcu.h"
 #include "core/forest/buffer.h"
 #include "core/forest/extent_index.h"
+#include "core/forest/hooks.h"
 #include "core/forest/space.h"
 #include "refstorm/forest.h"
 
@@ -56,9 +57,12 @@ struct rs_subvol {
 	order_ptr commit;          /* struct root_commit */
 	struct root_commit *committing; /* the next one; by the commit */
 	struct rs_subvol *source;       /* of a snapshot that is to be made */
-	bool drop_known;                /* it has been in the list of drops; by the commit */
-	struct rs_subvol *drop_next;    /* in the forest's list */
-	struct rs_subvol *next_name;    /* in the forest's table */
+	uint32_t account;               /* a number that the accounts keep with it; 0 at first */
+	uint64_t *inherit;              /* groups that it will be a member of */
+	size_t inherit_count;
+	bool drop_known;             /* it has been in the list of drops; by the commit */
+	struct rs_subvol *drop_next; /* in the forest's list */
+	struct rs_subvol *next_name; /* in the forest's table */
 	struct rs_subvol *next_id;
 	struct rs_subvol *next; /* ascending by id */
 };
@@ -105,6 +109,13 @@ struct rs_forest {
 	order_u64 root_count; /* all that were ever made; relaxed */
 	order_u64 live_count;
 
+	order_ptr accounts; /* struct forest_accounts, or NULL; changed under the commit lock */
+	/* Both change while no writer is in a transaction. */
+	struct forest_accounts *tracer; /* who is told of each reference; or NULL */
+	bool root_deltas;               /* are recorded */
+	order_u32 commits_wait;         /* for the commit lock, or have it; relaxed */
+	order_u32 rescan_event;         /* moves with the state of a rescan: a futex */
+
 	pthread_t drop_thread;
 	bool drop_thread_runs;
 	order_u32 drop_wanted; /* moves when there is something to be taken apart, or it is to end: a futex */
@@ -119,5 +130,18 @@ struct rs_forest {
 	order_u64 heads;
 	order_u64 blocks_copied;
 };
+
+/* By the holder of the commit lock. */
+static inline struct forest_accounts *forest_accounts_held(struct rs_forest *forest)
+{
+	/* Relaxed: changed under the commit lock. */
+	return (struct forest_accounts *)order_load_relaxed(&forest->accounts);
+}
+
+/* Who watches heads is told of root deltas also where quotas are off. */
+static inline bool forest_observer_wants_roots(const struct rs_forest *forest)
+{
+	return forest->observer && forest->observer->head;
+}
 
 #endif /* REFSTORM_FOREST_FOREST_IMPL_H */

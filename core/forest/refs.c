@@ -26,6 +26,7 @@ static int refs_record(struct rs_writer *writer, const struct rs_delta *delta)
 
 int refs_change(struct rs_writer *writer, const struct rs_ref_action *action)
 {
+	struct forest_accounts *tracer = writer->forest->tracer;
 	const struct rs_observer *observer = writer->forest->observer;
 	struct rs_delta delta = {
 		.bytenr = action->bytenr,
@@ -54,21 +55,26 @@ int refs_change(struct rs_writer *writer, const struct rs_ref_action *action)
 				"the observer refuses a change of a reference of %" PRIu64,
 				action->bytenr);
 	}
+	if (tracer)
+		tracer->hooks->trace(tracer, action->bytenr, action->bytes, action->metadata);
 	return refs_record(writer, &delta);
 }
 
 int refs_account(struct rs_writer *writer, uint64_t root, uint64_t bytenr, uint64_t bytes,
 		 int count, uint64_t allocated)
 {
+	/* Without accounts only what was allocated is told, so that it comes back if nothing refers to it in the end. */
 	const struct rs_delta delta = {
 		.bytenr = bytenr,
 		.root = root,
 		.reserved = allocated,
-		.count = count,
+		.count = writer->forest->root_deltas ? count : 0,
 		.length_4k = (uint32_t)(bytes / RS_DELTA_UNIT),
 		.seq_type = RS_DELTA_ROOT,
 	};
 
+	if (!delta.count && !allocated)
+		return 0;
 	if (count < 0 && plant_armed("refs.account-lost"))
 		return 0;
 	return refs_record(writer, &delta);

@@ -202,14 +202,19 @@ struct rs_subvol *rs_subvol_find(struct rs_forest *forest, const char *name)
 	return root_if_live(root);
 }
 
-struct rs_subvol *rs_subvol_find_id(struct rs_forest *forest, uint64_t id)
+struct rs_subvol *root_find_id(struct rs_forest *forest, uint64_t id)
 {
 	struct rs_subvol *root;
 
 	lock_acquire(&forest->table_lock);
 	root = root_find_id_locked(forest, id);
 	lock_release(&forest->table_lock);
-	return root_if_live(root);
+	return root;
+}
+
+struct rs_subvol *rs_subvol_find_id(struct rs_forest *forest, uint64_t id)
+{
+	return root_if_live(root_find_id(forest, id));
 }
 
 uint64_t rs_subvol_id(const struct rs_subvol *subvol)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/base/alloc.h"
 #include "core/forest/btree.h"
 #include "core/forest/commit.h"
 #include "core/forest/inode.h"
@@ -88,8 +89,21 @@ int rs_subvol_create(struct rs_writer *writer, const char *name, struct rs_subvo
 	return result;
 }
 
-int rs_subvol_snapshot(struct rs_writer *writer, struct rs_subvol *source, const char *name,
-		       bool read_only, struct rs_subvol **out)
+/* The groups that a snapshot will be a member of. */
+static int subvolume_inherit(struct rs_subvol *root, const uint64_t *groups, size_t count)
+{
+	if (!count)
+		return 0;
+	root->inherit = alloc_array(count, sizeof(*groups));
+	if (!root->inherit)
+		return -ENOMEM;
+	memcpy(root->inherit, groups, count * sizeof(*groups));
+	root->inherit_count = count;
+	return 0;
+}
+
+int subvolume_snapshot(struct rs_writer *writer, struct rs_subvol *source, const char *name,
+		       bool read_only, const uint64_t *groups, size_t count, struct rs_subvol **out)
 {
 	struct rs_subvol *root;
 	int result;
@@ -105,11 +119,22 @@ int rs_subvol_snapshot(struct rs_writer *writer, struct rs_subvol *source, const
 	root->source = source;
 	root->parent = source->id;
 	root->read_only = read_only;
-	result = commit_with(writer, root);
+	result = subvolume_inherit(root, groups, count);
+	if (!result)
+		result = commit_with(writer, root);
+	alloc_free(root->inherit);
+	root->inherit = NULL;
+	root->inherit_count = 0;
 	if (result && !root->node)
 		root_give_up(root);
 	*out = root;
 	return result;
+}
+
+int rs_subvol_snapshot(struct rs_writer *writer, struct rs_subvol *source, const char *name,
+		       bool read_only, struct rs_subvol **out)
+{
+	return subvolume_snapshot(writer, source, name, read_only, NULL, 0, out);
 }
 
 int rs_subvol_delete(struct rs_writer *writer, struct rs_subvol *subvol)

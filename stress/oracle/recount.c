@@ -18,6 +18,7 @@ const char *recount_kind_name(enum recount_kind kind)
 		[RECOUNT_LENGTH] = "length", [RECOUNT_OVERLAP] = "overlap",
 		[RECOUNT_WORD] = "word",     [RECOUNT_LOST] = "lost",
 		[RECOUNT_SPACE] = "space",   [RECOUNT_ACCOUNT] = "account",
+		[RECOUNT_GROUP] = "group",
 	};
 
 	return (unsigned)kind < RECOUNT_KINDS ? names[kind] : "unknown";

@@ -35,6 +35,7 @@ enum recount_kind {
 	RECOUNT_LOST,    /* a buffer that no tree leads to */
 	RECOUNT_SPACE,   /* an extent where space is free */
 	RECOUNT_ACCOUNT, /* the deltas of a root do not add up to what it has */
+	RECOUNT_GROUP,   /* a group has other numbers than its members, or one is missing */
 	RECOUNT_KINDS,
 };
 
@@ -43,7 +44,7 @@ enum recount_kind {
 
 struct recount_finding {
 	enum recount_kind kind;
-	uint64_t bytenr; /* of the extent or tree block */
+	uint64_t bytenr; /* of the extent or tree block; the id of a group */
 	char text[RECOUNT_TEXT_BYTES];
 };
 

@@ -32,8 +32,9 @@ ORACLE = "stress/oracle/"
 ORACLE_MAY = re.compile(
     r"stress/oracle/|core/base/|include/refstorm/(error|export|image)\.h$|"
     r"core/disk/(format|csum|super|device|chunk|node|image|reader)\.h$|"
-    # What it is told by an observer, and the structures that it reads the state of a forest from.
-    r"include/refstorm/(forest|record)\.h$|"
+    # What it is told by an observer, what is said of groups, and the structures that it reads the
+    # state of a forest from.
+    r"include/refstorm/(forest|quota|record)\.h$|"
     r"core/forest/(forest_impl|buffer|extent_index|space|root)\.h$")
 # Microbenchmarks have their result counted again; they are no part of the program.
 COUNTED_AGAIN = "bench/forest_work.c"

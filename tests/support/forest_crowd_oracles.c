@@ -13,6 +13,8 @@
 #include "core/base/random.h"
 #include "core/forest/inode.h"
 #include "core/forest/root.h"
+#include "refstorm/quota.h"
+#include "stress/oracle/recount_groups.h"
 
 #define STREAM 1000U /* of the random numbers; no thread's */
 
@@ -39,6 +41,9 @@ static void crowd_verify(struct forest_crowd *crowd)
 void forest_crowd_check(struct forest_crowd *crowd)
 {
 	const struct recount_options options = { .references = true, .holdings = true };
+	struct recount_groups_done groups;
+	struct rs_quota_status status;
+	struct rs_error error = RS_ERROR_INIT;
 	struct recount *recount;
 	struct rs_writer *writer;
 
@@ -52,8 +57,15 @@ void forest_crowd_check(struct forest_crowd *crowd)
 	assert_int_equal(recount_create(crowd->forest, &options, &recount), 0);
 	if (crowd->watched)
 		assert_int_equal(recount_accounts_compare(crowd->accounts, recount), 0);
+	assert_int_equal(recount_groups_compare(recount, &groups), 0);
 	forest_crowd_report(recount_report(recount));
 	recount_destroy(recount);
+	rs_quota_status_read(crowd->forest, &status);
+	if (status.enabled && status.rescan == RS_RESCAN_NONE) {
+		if (rs_quota_reason(crowd->forest, &error))
+			fail_msg("the accounts are inconsistent: %s", error.what);
+		assert_true(groups.groups > 0);
+	}
 }
 
 static int load_extent(void *argument, const struct extent *extent)

@@ -41,8 +41,14 @@ int apply(uint64_t bytenr, const struct rs_delta *refs, size_t ref_count,
 		.root_count = root_count,
 	};
 
+	struct extent_result result;
+	int ret;
+
 	error = (struct rs_error)RS_ERROR_INIT;
-	return extent_index_apply(extents, &head, &outcome, &bytes, &error);
+	ret = extent_index_apply(extents, &head, &result, &error);
+	outcome = result.outcome;
+	bytes = result.bytes;
+	return ret;
 }
 
 int apply_one(uint64_t bytenr, unsigned type, uint64_t key, int count)

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What quotas cost the live forest.
+ *
+ *   rounds  so many rounds of 200 overwrites of 4 KiB in 200 files and a snapshot, which commits
+ *   rescan  of a subvolume of so many extents with some snapshots, nobody else there
+ *
+ * Each round is on a forest of its own, and is checked behind what is measured: the groups against a
+ * recount, and the forest as other benchmarks do. Rates are of wall time; CPU time is that of all threads.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/forest_work.h"
+#include "core/base/alloc.h"
+#include "core/base/random.h"
+#include "core/base/rcu.h"
+#include "refstorm/quota.h"
+
+#define ROUND_FILES 200U
+#define FILE_BLOCKS UINT64_C(200) /* 800 KiB */
+
+enum quota_kind {
+	QUOTA_OFF,
+	QUOTA_LEDGER,
+	QUOTA_EXTENT
+};
+
+struct rounds {
+	const char *name;
+	unsigned rounds;
+	enum quota_kind kind;
+};
+
+struct rescan {
+	const char *name;
+	uint64_t blocks;
+	unsigned snapshots;
+	uint64_t between; /* overwrites before each */
+	bool counted;     /* by the oracle, who reads each root's whole tree */
+};
+
+static void quotas_on(enum quota_kind kind)
+{
+	if (kind == QUOTA_OFF)
+		return;
+	forest_work_failed_if(rs_quota_enable(forest_work.writer, kind == QUOTA_LEDGER ?
+									  RS_QUOTA_LEDGER :
+									  RS_QUOTA_EXTENT));
+	forest_work_failed_if(rs_rescan_wait(forest_work.forest));
+}
+
+static void rounds_fill(struct forest_work_file *files)
+{
+	char name[16];
+	uint64_t block;
+	unsigned at;
+
+	forest_work_fill(&files[0], "source", FILE_BLOCKS);
+	for (at = 1; at < ROUND_FILES; at++) {
+		files[at] = files[0];
+		snprintf(name, sizeof(name), "f%u", at);
+		forest_work_failed_if(rs_file_find(forest_work.writer, files[0].subvol, name, true,
+						   &files[at].inode));
+		for (block = 0; block < FILE_BLOCKS; block++)
+			forest_work_write(forest_work.writer, &files[at], block);
+	}
+	forest_work_failed_if(rs_forest_commit(forest_work.writer));
+}
+
+static void rounds_round(struct bench_state *state, const struct rounds *rounds)
+{
+	struct forest_work_file files[ROUND_FILES];
+	struct forest_work_moment begin;
+	struct forest_work_moment end;
+	struct random_state random;
+	struct rs_subvol *snapshot;
+	char name[16];
+	unsigned round;
+	unsigned at;
+
+	forest_work_begin();
+	rounds_fill(files);
+	quotas_on(rounds->kind);
+	random_state_seed(&random, FOREST_WORK_SEED, 0);
+	rcu_defer_barrier();
+	forest_work_moment_take(&begin);
+	for (round = 0; round < rounds->rounds; round++) {
+		for (at = 0; at < ROUND_FILES; at++)
+			forest_work_write(forest_work.writer, &files[at],
+					  random_state_below(&random, FILE_BLOCKS));
+		snprintf(name, sizeof(name), "s%u", round);
+		forest_work_failed_if(rs_subvol_snapshot(forest_work.writer, files[0].subvol, name,
+							 true, &snapshot));
+	}
+	forest_work_moment_take(&end);
+	if (rounds->kind != QUOTA_OFF)
+		forest_work_groups_check(state);
+	bench_figure(state, "seconds", forest_work_seconds(&begin, &end));
+	bench_figure(state, "cpu_seconds", (double)(end.cpu_ns - begin.cpu_ns) / 1e9);
+	bench_figure(state, "operations_per_s",
+		     (double)rounds->rounds * ROUND_FILES / forest_work_seconds(&begin, &end));
+	forest_work_end();
+}
+
+static void rounds(struct bench_state *state)
+{
+	while (bench_running(state))
+		rounds_round(state, bench_argument(state));
+	if (order_load_relaxed(&forest_work.failed))
+		bench_fail(state, "calls failed that should not have");
+}
+
+static void rescan_round(struct bench_state *state, const struct rescan *rescan)
+{
+	struct forest_work_file file;
+	struct forest_work_moment begin;
+	struct forest_work_moment end;
+	struct random_state random;
+	struct rs_subvol *snapshot;
+	struct rs_quota_status status;
+	char name[16];
+	uint64_t left;
+	unsigned at;
+
+	forest_work_begin();
+	forest_work_fill(&file, "source", rescan->blocks);
+	random_state_seed(&random, FOREST_WORK_SEED, 0);
+	for (at = 0; at < rescan->snapshots; at++) {
+		for (left = rescan->between; left; left--)
+			forest_work_write(forest_work.writer, &file,
+					  random_state_below(&random, rescan->blocks));
+		snprintf(name, sizeof(name), "s%u", at);
+		forest_work_failed_if(
+			rs_subvol_snapshot(forest_work.writer, file.subvol, name, true, &snapshot));
+	}
+	rcu_defer_barrier();
+	forest_work_moment_take(&begin);
+	quotas_on(QUOTA_LEDGER);
+	forest_work_moment_take(&end);
+	rs_quota_status_read(forest_work.forest, &status);
+	if (rescan->counted)
+		forest_work_groups_check(state);
+	bench_figure(state, "seconds", forest_work_seconds(&begin, &end));
+	bench_figure(state, "extents", (double)end.statistics.extents);
+	bench_figure(state, "cpu_ns_per_extent",
+		     (double)(end.cpu_ns - begin.cpu_ns) / (double)end.statistics.extents);
+	bench_figure(state, "sets", (double)status.sets);
+	bench_figure(state, "bytes_per_extent",
+		     (double)status.set_bytes / (double)end.statistics.extents);
+	forest_work_end();
+}
+
+static void rescan(struct bench_state *state)
+{
+	while (bench_running(state))
+		rescan_round(state, bench_argument(state));
+	if (order_load_relaxed(&forest_work.failed))
+		bench_fail(state, "calls failed that should not have");
+}
+
+static const struct rounds all_rounds[] = {
+	{ "60/off", 60, QUOTA_OFF },           { "60/ledger", 60, QUOTA_LEDGER },
+	{ "60/extent", 60, QUOTA_EXTENT },     { "1000/off", 1000, QUOTA_OFF },
+	{ "1000/ledger", 1000, QUOTA_LEDGER },
+};
+
+static const struct rescan all_rescans[] = {
+	{ "1000000/0", 1000000, 0, 0, true },
+	{ "1000000/100", 1000000, 100, 1000, false },
+	{ "100000/100", 100000, 100, 100, true },
+};
+
+void bench_register_quota(void)
+{
+	char name[64];
+	size_t at;
+
+	for (at = 0; at < sizeof(all_rounds) / sizeof(all_rounds[0]); at++) {
+		snprintf(name, sizeof(name), "quota/rounds/%s", all_rounds[at].name);
+		bench_register_with(name, rounds, &all_rounds[at], 1);
+	}
+	for (at = 0; at < sizeof(all_rescans) / sizeof(all_rescans[0]); at++) {
+		snprintf(name, sizeof(name), "quota/rescan/%s", all_rescans[at].name);
+		bench_register_with(name, rescan, &all_rescans[at], 1);
+	}
+}
