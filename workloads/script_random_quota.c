@@ -70,9 +70,7 @@ static bool roll_while_off(struct script_model_generator *generator)
 static bool roll_rescan(struct script_model_generator *generator)
 {
 	generator->rescan = !generator->rescan;
-	/* One may have begun by itself: the engine 'extent' needs it where relations change. */
-	return script_model_line(generator, "rescan wait") &&
-	       (!generator->rescan || script_model_line(generator, "rescan start"));
+	return script_model_line(generator, generator->rescan ? "rescan start" : "rescan wait");
 }
 
 static bool has_members(const struct script_model_generator *generator, unsigned group)

@@ -28,6 +28,7 @@ struct live_rescan {
 	order_u32 wanted; /* moves when there is something to do: a futex */
 
 	/* Under the commit lock. */
+	bool by_itself;      /* nobody has asked for it: who does makes it theirs */
 	bool fresh;          /* the accounts began with nothing */
 	uint64_t at;         /* extents that begin below are counted */
 	uint64_t generation; /* that the walk has kept sets of */
@@ -348,8 +349,9 @@ static void live_rescan_begin(struct live_rescan *rescan)
 
 int live_rescan_start(struct live_rescan *rescan)
 {
-	if (live_rescan_state(rescan) != RS_RESCAN_NONE)
+	if (live_rescan_state(rescan) != RS_RESCAN_NONE && !rescan->by_itself)
 		return -EINPROGRESS;
+	rescan->by_itself = false;
 	live_rescan_begin(rescan);
 	live_rescan_set(rescan, RS_RESCAN_RUNS);
 	return 0;
@@ -382,8 +384,10 @@ int live_rescan_cancel(struct live_rescan *rescan)
 void live_rescan_restart(struct live_rescan *rescan)
 {
 	live_rescan_begin(rescan);
-	if (live_rescan_state(rescan) == RS_RESCAN_NONE)
+	if (live_rescan_state(rescan) == RS_RESCAN_NONE) {
+		rescan->by_itself = true;
 		live_rescan_set(rescan, RS_RESCAN_RUNS);
+	}
 }
 
 void live_rescan_lose(struct live_rescan *rescan)

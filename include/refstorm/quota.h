@@ -124,7 +124,7 @@ RS_API int rs_subvol_snapshot_into(struct rs_writer *writer, struct rs_subvol *s
 /*
  * Counts everything again, in the background, beside writers: what is wrong is mended, and counted as a difference.
  * The numbers stay in use meanwhile, unless they are inconsistent: then they are 0 until it ends. All of rescans:
- * -ENOTCONN where quotas are off. -EINPROGRESS: one runs, or is paused.
+ * -ENOTCONN where quotas are off. -EINPROGRESS: one runs, or is paused, that did not begin by itself.
  */
 RS_API int rs_rescan_start(struct rs_forest *forest) __attribute__((warn_unused_result));
 /* Until none runs. 0; -ECANCELED: it was cancelled; -EAGAIN: it is paused; -ENOMEM: it has ended for that. */
