@@ -12,6 +12,8 @@
 #include "core/forest/root.h"
 
 #define WALK_FIRST 1024U
+/* References whose sets are fetched ahead. */
+#define WALK_AHEAD 6U
 /* What a compressed extent holds at most, unpacked: its items' offsets lie below. */
 #define WALK_UNPACKED_MAX (UINT64_C(128) << 10)
 
@@ -34,13 +36,21 @@ int live_rescan_walk_init(struct live_rescan_walk *walk, struct rs_forest *fores
 
 void live_rescan_walk_destroy(struct live_rescan_walk *walk)
 {
+	unsigned level;
+
 	alloc_free(walk->entries);
-	alloc_free(walk->full);
+	alloc_free(walk->data.ones);
+	for (level = 0; level < FORMAT_LEVELS; level++)
+		alloc_free(walk->blocks[level].ones);
 }
 
 void live_rescan_walk_forget(struct live_rescan_walk *walk)
 {
-	walk->full_count = 0;
+	unsigned level;
+
+	walk->data.count = 0;
+	for (level = 0; level < FORMAT_LEVELS; level++)
+		walk->blocks[level].count = 0;
 	if (walk->entry_count)
 		memset(walk->entries, 0, (walk->entry_mask + 1) * sizeof(*walk->entries));
 	walk->entry_count = 0;
@@ -166,21 +176,91 @@ static int walk_block_keyed(struct live_rescan_walk *walk, const struct buffer *
 	return ret ? ret : walk_join(walk, set, own);
 }
 
-static int walk_block_ref(struct live_rescan_walk *walk, const struct buffer *block,
-			  const struct extent *extent, const struct extent_ref *ref, uint32_t *set,
-			  struct rs_error *error)
+/* The roots that reach a block that a reference names; of those that are kept, without a look at the block. */
+static int walk_parent(struct live_rescan_walk *walk, const struct extent *extent,
+		       const struct extent_ref *ref, uint32_t *set, struct rs_error *error)
 {
-	const struct buffer *parent;
+	const struct live_rescan_walk_entry *entry =
+		walk_place(walk->entries, walk->entry_mask, ref->root_or_parent);
+	const struct buffer *block;
+
+	if (entry->bytenr) {
+		*set = entry->set;
+		return 0;
+	}
+	block = buffer_find(&walk->forest->buffers, ref->root_or_parent);
+	return block ? walk_block(walk, block, set, error) : walk_lost(extent, ref, error);
+}
+
+/* What the next references will look at. */
+static void walk_ahead(const struct live_rescan_walk *walk, const struct extent *extent,
+		       uint32_t at)
+{
+	uint64_t bytenr;
+
+	if (at + WALK_AHEAD >= extent->full_count)
+		return;
+	bytenr = extent->full[at + WALK_AHEAD] & ~(uint64_t)(RS_DELTA_UNIT - 1);
+	__builtin_prefetch(&walk->entries[idtable_hash_u64(bytenr) & walk->entry_mask]);
+}
+
+/* How many of the extent's full references, which it has some of, are those of the last one; room for the others. */
+static int walk_full_begin(struct live_rescan_walk_full *full, const struct extent *extent,
+			   uint32_t *common)
+{
+	uint32_t most = extent->full_count < full->count ? extent->full_count :
+							   (uint32_t)full->count;
+	struct live_rescan_walk_one *grown;
+	uint32_t at = 0;
+
+	while (at < most && full->ones[at].word == extent->full[at])
+		at++;
+	*common = at;
+	grown = array_grow(full->ones, at, extent->full_count - at, &full->capacity,
+			   sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	full->ones = grown;
+	/* What is left of the last one goes, but where all of this one's are its first ones. */
+	if (at < extent->full_count)
+		full->count = at;
+	return 0;
+}
+
+/* Those up to number `at` come to the set; if those before it were kept. */
+static void walk_full_keep(struct live_rescan_walk_full *full, const struct extent *extent,
+			   uint32_t at, uint32_t set)
+{
+	if (full->count == at)
+		full->ones[full->count++] = (struct live_rescan_walk_one){ extent->full[at], set };
+}
+
+/* All full references of a tree block: its parents are a level higher. */
+static int walk_block_full(struct live_rescan_walk *walk, const struct buffer *block,
+			   const struct extent *extent, uint32_t *set, struct rs_error *error)
+{
+	struct live_rescan_walk_full *full = &walk->blocks[block->level];
+	uint32_t sum = LIVE_SET_EMPTY;
 	uint32_t own;
+	uint32_t at;
 	int ret;
 
-	if (ref->type == RS_DELTA_TREE_BLOCK_REF)
-		return walk_block_keyed(walk, block, extent, ref, set, error);
-	parent = buffer_find(&walk->forest->buffers, ref->root_or_parent);
-	if (!parent)
-		return walk_lost(extent, ref, error);
-	ret = walk_block(walk, parent, &own, error);
-	return ret ? ret : walk_join(walk, set, own);
+	if (!extent->full_count)
+		return 0;
+	ret = walk_full_begin(full, extent, &at);
+	if (!ret && at)
+		sum = full->ones[at - 1].set;
+	for (; at < extent->full_count && !ret; at++) {
+		const struct extent_ref ref = extent_ref_at(extent, extent->keyed_count + at);
+
+		walk_ahead(walk, extent, at);
+		ret = walk_parent(walk, extent, &ref, &own, error);
+		if (!ret)
+			ret = walk_join(walk, &sum, own);
+		if (!ret)
+			walk_full_keep(full, extent, at, sum);
+	}
+	return ret ? ret : walk_join(walk, set, sum);
 }
 
 /* The roots that reach the block. Its references lead up: at most as deep as a tree is high. */
@@ -200,11 +280,10 @@ static int walk_block(struct live_rescan_walk *walk, const struct buffer *block,
 	}
 	if (!extent_index_find(walk->forest->extents, block->bytenr, &extent))
 		return error_set_at(error, -EUCLEAN, block->bytenr, "a tree block has no extent");
-	for (at = 0; at < extent_ref_count(&extent) && !ret; at++) {
-		const struct extent_ref ref = extent_ref_at(&extent, at);
-
-		ret = walk_block_ref(walk, block, &extent, &ref, set, error);
-	}
+	for (at = 0; at < extent.keyed_count && !ret; at++)
+		ret = walk_block_keyed(walk, block, &extent, &extent.keyed[at], set, error);
+	if (!ret)
+		ret = walk_block_full(walk, block, &extent, set, error);
 	return ret ? ret : walk_keep(walk, block->bytenr, *set);
 }
 
@@ -336,49 +415,30 @@ static int walk_data_keyed(struct live_rescan_walk *walk, const struct extent *e
 	return left ? walk_lost(extent, ref, error) : 0;
 }
 
-/* How many of the extent's full references are those of the last one. */
-static uint32_t walk_full_common(const struct live_rescan_walk *walk, const struct extent *extent)
-{
-	uint32_t most = extent->full_count < walk->full_count ? extent->full_count :
-								(uint32_t)walk->full_count;
-	uint32_t at = 0;
-
-	while (at < most && walk->full[at].word == extent->full[at])
-		at++;
-	return at;
-}
-
 /* All full references of data. */
 static int walk_data_full(struct live_rescan_walk *walk, const struct extent *extent,
 			  uint32_t *word, struct rs_error *error)
 {
-	uint32_t at = walk_full_common(walk, extent);
-	struct live_rescan_walk_full *grown;
-	int ret = 0;
+	struct live_rescan_walk_full *full = &walk->data;
+	uint32_t at;
+	int ret;
 
 	if (!extent->full_count)
 		return 0;
-	grown = array_grow(walk->full, at, extent->full_count - at, &walk->full_capacity,
-			   sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	walk->full = grown;
-	if (at)
-		ret = live_ledger_word_add(walk->ledger, word, grown[at - 1].set, 1);
-	/* What is left of the last one goes, but where all of this one's are its first ones. */
-	if (at < extent->full_count)
-		walk->full_count = at;
+	ret = walk_full_begin(full, extent, &at);
+	if (!ret && at)
+		ret = live_ledger_word_add(walk->ledger, word, full->ones[at - 1].set, 1);
 	for (; at < extent->full_count && !ret; at++) {
 		const struct extent_ref ref = extent_ref_at(extent, extent->keyed_count + at);
-		const struct buffer *leaf = buffer_find(&walk->forest->buffers, ref.root_or_parent);
+		uint32_t set;
 
-		if (!leaf)
-			return walk_lost(extent, &ref, error);
-		ret = walk_leaf_add(walk, leaf, ref.count, word, error);
+		walk_ahead(walk, extent, at);
+		ret = walk_parent(walk, extent, &ref, &set, error);
+		if (!ret)
+			ret = live_ledger_word_add(walk->ledger, word, set, ref.count);
 		/* Only where each root has it once. */
-		if (walk->full_count == at && !(*word & LIVE_WORD_LAYERED))
-			grown[walk->full_count++] =
-				(struct live_rescan_walk_full){ extent->full[at], *word };
+		if (!(*word & LIVE_WORD_LAYERED))
+			walk_full_keep(full, extent, at, *word);
 	}
 	return ret;
 }

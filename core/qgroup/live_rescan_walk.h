@@ -16,22 +16,28 @@ struct live_rescan_walk_entry {
 	uint32_t set;
 };
 
+/*
+ * Full references that were added up last, and the set that those up to each come to. Neighbours that
+ * were written together have the same ones, up to where one was overwritten.
+ */
+struct live_rescan_walk_full {
+	struct live_rescan_walk_one {
+		uint64_t word; /* as struct extent has it */
+		uint32_t set;
+	} * ones;
+	size_t count;
+	size_t capacity;
+};
+
 struct live_rescan_walk {
 	struct rs_forest *forest;
 	struct live_ledger *ledger;
 	struct live_rescan_walk_entry *entries; /* by address, open */
 	size_t entry_count;
 	size_t entry_mask;
-	/*
-	 * Full references of data that were added up last, and the set that those up to each come to.
-	 * Neighbours that were written together have the same ones, up to where one was overwritten.
-	 */
-	struct live_rescan_walk_full {
-		uint64_t word; /* as struct extent has it */
-		uint32_t set;
-	} * full;
-	size_t full_count;
-	size_t full_capacity;
+	/* Of data, and of tree blocks of each level. */
+	struct live_rescan_walk_full data;
+	struct live_rescan_walk_full blocks[FORMAT_LEVELS];
 	struct rs_subvol *root; /* that was looked up last */
 	/* The leaf that was come to last, in the tree of `leaf_root`: keys from `low` up to below `high`. */
 	const struct rs_subvol *leaf_root;
