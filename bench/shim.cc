@@ -112,6 +112,7 @@ int main(int argc, char **argv)
 	bench_register_disk();
 	bench_register_forest();
 	bench_register_ledger();
+	bench_register_ledger_large();
 	bench_register_path();
 	bench_register_quota();
 	bench_register_record();

@@ -60,6 +60,7 @@ void bench_register_cut(void);
 void bench_register_disk(void);
 void bench_register_forest(void);
 void bench_register_ledger(void);
+void bench_register_ledger_large(void);
 void bench_register_path(void);
 void bench_register_quota(void);
 void bench_register_record(void);
