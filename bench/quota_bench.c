@@ -4,16 +4,20 @@
  *
  *   rounds  so many rounds of 200 overwrites of 4 KiB in 200 files and a snapshot, which commits
  *   rescan  of a subvolume of so many extents with some snapshots, nobody else there
+ *   beside  5 rescans of as many extents, while 4 threads write, one of which takes snapshots and deletes
+ *           them again: how fast they write before and beside it, and what the rescans found wrong
  *
  * Each round is on a forest of its own, and is checked behind what is measured: the groups against a
  * recount, and the forest as other benchmarks do. Rates are of wall time; CPU time is that of all threads.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench/forest_work.h"
-#include "core/base/alloc.h"
+#include "core/base/clock.h"
 #include "core/base/random.h"
 #include "core/base/rcu.h"
 #include "refstorm/quota.h"
@@ -160,6 +164,131 @@ static void rescan(struct bench_state *state)
 		bench_fail(state, "calls failed that should not have");
 }
 
+#define BESIDE_WRITERS 4U
+#define BESIDE_RESCANS 5U
+#define BESIDE_BLOCKS UINT64_C(250000) /* of each writer */
+#define BESIDE_CHUNK 50U
+#define BESIDE_COMMIT_EVERY UINT64_C(50000)
+#define BESIDE_SNAPSHOT_EVERY UINT64_C(20000)
+#define BESIDE_BEFORE_NS 3000000000
+
+static struct {
+	order_u64 done; /* overwrites of all writers; also says who commits */
+	order_u32 end;
+	struct {
+		pthread_t thread;
+		unsigned number;
+		struct forest_work_file file;
+	} writers[BESIDE_WRITERS];
+} beside_work;
+
+static void beside_snapshot(struct rs_writer *writer, struct rs_subvol *source, uint64_t number,
+			    struct rs_subvol **kept)
+{
+	struct rs_subvol *snapshot;
+	char name[32];
+
+	snprintf(name, sizeof(name), "b%llu", (unsigned long long)number);
+	forest_work_failed_if(rs_subvol_snapshot(writer, source, name, true, &snapshot));
+	if (*kept)
+		forest_work_failed_if(rs_subvol_delete(writer, *kept));
+	*kept = snapshot;
+}
+
+static void *beside_writer(void *argument)
+{
+	const unsigned *number = argument;
+	const struct forest_work_file *file = &beside_work.writers[*number].file;
+	struct rs_subvol *kept = NULL;
+	struct random_state random;
+	struct rs_writer *writer;
+	uint64_t mine = 0;
+	unsigned at;
+
+	if (rs_writer_join(forest_work.forest, &writer))
+		abort();
+	random_state_seed(&random, FOREST_WORK_SEED, *number);
+	/* Relaxed, all of them: numbers only; the thread is joined. */
+	while (!order_load_relaxed(&beside_work.end)) {
+		for (at = 0; at < BESIDE_CHUNK; at++)
+			forest_work_write(writer, file, random_state_below(&random, file->blocks));
+		mine += BESIDE_CHUNK;
+		if (*number == 0 && mine % BESIDE_SNAPSHOT_EVERY == 0)
+			beside_snapshot(writer, file->subvol, mine, &kept);
+		if ((order_fetch_add_relaxed(&beside_work.done, BESIDE_CHUNK) + BESIDE_CHUNK) %
+			    BESIDE_COMMIT_EVERY ==
+		    0)
+			forest_work_failed_if(rs_forest_commit(writer));
+	}
+	rs_writer_leave(writer);
+	return NULL;
+}
+
+static double beside_rate(uint64_t done, uint64_t ns)
+{
+	return (double)(order_load_relaxed(&beside_work.done) - done) * 1e9 / (double)ns;
+}
+
+/* How fast they write without a rescan, then beside so many. */
+static void beside_measure(struct bench_state *state)
+{
+	struct timespec pause = { .tv_sec = BESIDE_BEFORE_NS / 1000000000 };
+	uint64_t done = order_load_relaxed(&beside_work.done);
+	uint64_t begin = clock_now_ns();
+	struct rs_quota_status status;
+	unsigned at;
+
+	nanosleep(&pause, NULL);
+	bench_figure(state, "rate_before", beside_rate(done, clock_now_ns() - begin));
+	done = order_load_relaxed(&beside_work.done);
+	begin = clock_now_ns();
+	for (at = 0; at < BESIDE_RESCANS; at++) {
+		forest_work_failed_if(rs_rescan_start(forest_work.forest));
+		forest_work_failed_if(rs_rescan_wait(forest_work.forest));
+	}
+	bench_figure(state, "rate_beside", beside_rate(done, clock_now_ns() - begin));
+	bench_figure(state, "rescan_seconds",
+		     (double)(clock_now_ns() - begin) / 1e9 / BESIDE_RESCANS);
+	rs_quota_status_read(forest_work.forest, &status);
+	bench_figure(state, "differences", (double)status.differences);
+	if (status.differences || status.inconsistent)
+		bench_fail(state, "a rescan found other numbers");
+}
+
+static void beside_round(struct bench_state *state)
+{
+	char name[16];
+	unsigned at;
+
+	memset(&beside_work, 0, sizeof(beside_work));
+	forest_work_begin();
+	for (at = 0; at < BESIDE_WRITERS; at++) {
+		snprintf(name, sizeof(name), "v%u", at);
+		forest_work_fill(&beside_work.writers[at].file, name, BESIDE_BLOCKS);
+		beside_work.writers[at].number = at;
+	}
+	quotas_on(QUOTA_LEDGER);
+	for (at = 0; at < BESIDE_WRITERS; at++)
+		if (pthread_create(&beside_work.writers[at].thread, NULL, beside_writer,
+				   &beside_work.writers[at].number))
+			abort();
+	beside_measure(state);
+	order_store_relaxed(&beside_work.end, 1);
+	for (at = 0; at < BESIDE_WRITERS; at++)
+		pthread_join(beside_work.writers[at].thread, NULL);
+	forest_work_failed_if(rs_forest_drop_wait(forest_work.writer));
+	forest_work_groups_check(state);
+	forest_work_end();
+}
+
+static void beside(struct bench_state *state)
+{
+	while (bench_running(state))
+		beside_round(state);
+	if (order_load_relaxed(&forest_work.failed))
+		bench_fail(state, "calls failed that should not have");
+}
+
 static const struct rounds all_rounds[] = {
 	{ "60/off", 60, QUOTA_OFF },           { "60/ledger", 60, QUOTA_LEDGER },
 	{ "60/extent", 60, QUOTA_EXTENT },     { "1000/off", 1000, QUOTA_OFF },
@@ -185,4 +314,5 @@ void bench_register_quota(void)
 		snprintf(name, sizeof(name), "quota/rescan/%s", all_rescans[at].name);
 		bench_register_with(name, rescan, &all_rescans[at], 1);
 	}
+	bench_register_with("quota/beside/1000000", beside, NULL, 1);
 }

@@ -286,6 +286,9 @@ static void no_memory_fails_cleanly(void **state)
 	walk_case_begin(NULL);
 	subvol_count = 0;
 	shared_history(threads_data_seed("no_memory_fails_cleanly"));
+	/* An item that begins there, and shared as its leaf is. */
+	walk_case_write(subvols[0], 0, FILE_BLOCKS - 1, 1, 1);
+	walk_case_subvol(subvols[0]);
 	extent = walk_case_extent(subvols[0], 0, FILE_BLOCKS - 1);
 	for (nth = 1, refused = 1; refused; nth++) {
 		struct live_walk *fresh;

@@ -413,13 +413,34 @@ static bool begin_line(struct script_model_generator *generator)
 	unsigned subvols = generator->profile->begin;
 	unsigned begun = generator->begun;
 
-	if (!subvols || begun > subvols + SCRIPT_RANDOM_QUOTA_GROUPS)
+	if (!subvols || begun > subvols + SCRIPT_RANDOM_QUOTA_GROUPS + SCRIPT_RANDOM_QUOTA_NESTED)
 		return false;
 	generator->begun++;
-	if (begun && begun <= subvols)
+	if (!begun)
+		return script_random_quota_on(generator);
+	if (--begun < subvols)
 		return roll_subvol(generator);
-	return begun ? script_random_quota_group(generator, begun - subvols - 1) :
-		       script_random_quota_on(generator);
+	begun -= subvols;
+	if (begun < SCRIPT_RANDOM_QUOTA_GROUPS)
+		return script_random_quota_group(generator, begun);
+	return script_random_quota_nest(generator, begun - SCRIPT_RANDOM_QUOTA_GROUPS);
+}
+
+/* Of lines that wait for all threads, one in so many. Numbers of groups are compared more often. */
+static unsigned check_every(const struct script_model_generator *generator)
+{
+	bool quotas = generator->profile->begin;
+
+	if (generator->options->threads)
+		return quotas ? 2 : 4;
+	return quotas ? 10 : 64;
+}
+
+/* Of the lines on quotas that have no other time than between sections of threads. */
+static unsigned any_lone_roll(struct script_model_generator *generator)
+{
+	return script_model_percent(generator, 8) ? SCRIPT_MODEL_ROLL_QUOTA :
+						    SCRIPT_MODEL_ROLL_MEMBER;
 }
 
 static void next_line(struct script_model_generator *generator)
@@ -439,12 +460,13 @@ static void next_line(struct script_model_generator *generator)
 		return;
 	}
 	if (generator->options->checks && generator->thread == SCRIPT_MODEL_NOBODY &&
-	    !script_model_below(generator, threads                   ? 4 :
-					   generator->profile->begin ? 16 :
-								       64)) {
+	    !script_model_below(generator, check_every(generator))) {
 		script_model_line(generator, "check");
 		return;
 	}
+	if (threads && generator->profile->begin && generator->thread == SCRIPT_MODEL_NOBODY &&
+	    script_model_percent(generator, 40) && roll_line(generator, any_lone_roll(generator)))
+		return;
 	for (tries = 0; tries < TRIES; tries++)
 		if (roll_line(generator, any_roll(generator)))
 			return;

@@ -40,6 +40,25 @@ bool script_random_quota_group(struct script_model_generator *generator, unsigne
 	return group_line(generator, "group create", 2 * number);
 }
 
+bool script_random_quota_nest(struct script_model_generator *generator, unsigned number)
+{
+	/* The last one has two ways to its grandparent. */
+	static const struct {
+		uint8_t member;
+		uint8_t parent;
+	} nested[SCRIPT_RANDOM_QUOTA_NESTED] = {
+		{ 0, 4 }, { 2, 6 }, { 4, 8 }, { 6, 10 }, { 0, 8 },
+	};
+	unsigned member = nested[number].member;
+	unsigned parent = nested[number].parent;
+	char words[32];
+
+	generator->groups[member].parents |= bit_of(parent);
+	snprintf(words, sizeof(words), "group assign %u/%u", level_of(member),
+		 member % SCRIPT_MODEL_WIDTH);
+	return group_line(generator, words, parent);
+}
+
 static bool turn_off(struct script_model_generator *generator)
 {
 	unsigned at;
@@ -63,6 +82,8 @@ static bool roll_while_off(struct script_model_generator *generator)
 	case 1:
 		return script_model_line(generator, "fails ENOTCONN rescan start");
 	default:
+		/* And the groups come again, as at the beginning. */
+		generator->begun = 1 + generator->profile->begin;
 		return script_random_quota_on(generator);
 	}
 }
@@ -152,6 +173,9 @@ static bool roll_group_member(struct script_model_generator *generator, unsigned
 	if (generator->thread != SCRIPT_MODEL_NOBODY || !generator->groups[member].there)
 		return false;
 	snprintf(name, sizeof(name), "%u/%u", level_of(member), member % SCRIPT_MODEL_WIDTH);
+	/* Few of all pairs are related: sometimes one that is. */
+	if (generator->groups[member].parents && script_model_percent(generator, 50))
+		parent = (unsigned)__builtin_ctz(generator->groups[member].parents);
 	if (level_of(member) < level_of(parent))
 		return change_member(generator, name, &generator->groups[member].parents, parent);
 	if (!script_model_percent(generator, 5))

@@ -7,10 +7,13 @@
 
 #define SCRIPT_RANDOM_QUOTA_BYTES 32
 #define SCRIPT_RANDOM_QUOTA_GROUPS (SCRIPT_MODEL_GROUPS / 2) /* there from the beginning */
+#define SCRIPT_RANDOM_QUOTA_NESTED 5 /* pairs of them, a member and its parent */
 
 bool script_random_quota_on(struct script_model_generator *generator);
 /* Number `number` of those that are there from the beginning, of all levels. */
 bool script_random_quota_group(struct script_model_generator *generator, unsigned number);
+/* Pair number `number` of those that are related from the beginning. */
+bool script_random_quota_nest(struct script_model_generator *generator, unsigned number);
 
 /* A line of the kind of `roll`; false if it is not possible now. */
 bool script_random_quota_line(struct script_model_generator *generator, unsigned roll);

@@ -7,6 +7,7 @@
 #include "core/base/alloc.h"
 #include "core/base/array.h"
 #include "core/base/error.h"
+#include "core/base/plant.h"
 #include "core/qgroup/live_accounts_extent.h"
 #include "core/qgroup/live_rescan.h"
 #include "core/forest/root.h"
@@ -35,10 +36,23 @@ struct live_accounts *live_accounts_held(struct rs_forest *forest)
 	return (struct live_accounts *)forest_accounts_held(forest);
 }
 
-bool live_accounts_root_is_fresh(const struct rs_subvol *root)
+bool live_accounts_root_lives(const struct rs_subvol *root, bool fresh)
 {
-	/* Relaxed: no writer is in a transaction. */
-	return order_load_relaxed(&root->state) == ROOT_NEW && root->node && !root->source;
+	/* Relaxed: writers change it in a transaction only from one of these to another. */
+	uint32_t state = order_load_relaxed(&root->state);
+
+	if (state == ROOT_NEW)
+		return fresh && root->node && !root->source;
+	/* One that came to nothing is deleted by the commit that was to show it. */
+	return state == ROOT_LIVE || (state == ROOT_DELETED && !root->drop_known);
+}
+
+bool live_accounts_root_is_gone(const struct rs_subvol *root)
+{
+	/* Relaxed: as above. */
+	uint32_t state = order_load_relaxed(&root->state);
+
+	return state == ROOT_GONE || (state == ROOT_DELETED && root->drop_known);
 }
 
 /* A snapshot stands right behind its source, where that lives. */
@@ -82,6 +96,19 @@ void live_accounts_destroy(struct live_accounts *accounts)
 	alloc_free(accounts);
 }
 
+void live_accounts_clear(struct live_accounts *accounts)
+{
+	accounts->known = 0;
+	accounts->lost = false;
+	/* Their words are of before. */
+	accounts->notes.change_count = accounts->notes.delta_count = 0;
+	accounts->late.change_count = accounts->late.delta_count = 0;
+	if (accounts->extent)
+		live_accounts_extent_clear(accounts);
+	else
+		live_ledger_clear(accounts->ledger);
+}
+
 void live_accounts_give_up(struct live_accounts *accounts, int code, const struct rs_error *reason)
 {
 	/* Relaxed, both: changed under the commit lock. */
@@ -92,22 +119,25 @@ void live_accounts_give_up(struct live_accounts *accounts, int code, const struc
 			error_set(&accounts->reason, code, "the accounts of a commit failed");
 	}
 	order_store_relaxed(&accounts->inconsistent, 1);
-	accounts->known = 0;
-	accounts->lost = false;
-	accounts->notes.change_count = accounts->notes.delta_count = 0;
-	accounts->late.change_count = accounts->late.delta_count = 0;
-	if (accounts->extent)
-		live_accounts_extent_clear(accounts);
-	else
-		live_ledger_clear(accounts->ledger);
+	accounts->scan = true;
+	live_accounts_clear(accounts);
 	live_rescan_lose(accounts->rescan);
 }
 
 static void accounts_begin(struct forest_accounts *hooked, const struct rs_subvol *snapshot)
 {
 	struct live_accounts *accounts = accounts_hooked(hooked);
+	struct rs_error error = RS_ERROR_INIT;
 
 	accounts->snapshot = snapshot ? snapshot->id : 0;
+	if (!accounts->forest->trails)
+		return;
+	/* The commit before has shown what it had, and told nothing of it. */
+	accounts->scan = true;
+	/* Back references that trail behind the trees lead to other roots than those of the commit before. */
+	if (accounts->extent)
+		live_extent_lose(accounts->extent,
+				 error_set(&error, -ENOMEM, "the heads of a commit trail"), &error);
 }
 
 /* One more change, whose deltas come next. NULL: no memory. */
@@ -170,12 +200,18 @@ static bool live_accounts_concerns_snapshot(const struct live_accounts *accounts
 	return false;
 }
 
+static bool live_accounts_knows(const struct live_accounts *accounts, uint64_t bytenr)
+{
+	return bytenr < accounts->known ||
+	       (plant_armed("rescan.stamp") && bytenr == accounts->known);
+}
+
 static void accounts_head(struct forest_accounts *hooked, const struct rs_head *head,
 			  const struct extent_result *result)
 {
 	struct live_accounts *accounts = accounts_hooked(hooked);
 
-	if (accounts->extent || head->bytenr >= accounts->known || accounts->lost)
+	if (accounts->extent || accounts->lost || !live_accounts_knows(accounts, head->bytenr))
 		return;
 	if (!head->root_count && !(result->outcome == EXTENT_FREED && result->account))
 		return;
@@ -192,10 +228,36 @@ static int live_accounts_meet(struct live_accounts *accounts)
 	const struct rs_subvol *root = accounts->forest->dirty;
 	int result = 0;
 
+	if (accounts->scan)
+		return live_accounts_scan(accounts, true);
 	for (; root && !result; root = root->dirty_next)
-		if (live_accounts_root_is_fresh(root) &&
+		if (live_accounts_root_lives(root, true) &&
 		    !live_ledger_has_root(accounts->ledger, root->id))
 			result = live_ledger_root_add(accounts->ledger, root->id);
+	return result;
+}
+
+static int live_accounts_scan_root(struct live_accounts *accounts, const struct rs_subvol *root,
+				   bool fresh)
+{
+	bool known = live_ledger_has_root(accounts->ledger, root->id);
+
+	if (known && live_accounts_root_is_gone(root))
+		return live_ledger_drop(accounts->ledger, root->id);
+	if (!known && live_accounts_root_lives(root, fresh))
+		return live_ledger_root_add(accounts->ledger, root->id);
+	return 0;
+}
+
+int live_accounts_scan(struct live_accounts *accounts, bool fresh)
+{
+	struct rs_subvol *root = NULL;
+	int result = 0;
+
+	while (!result && (root = forest_root_next(accounts->forest, root)))
+		result = accounts->extent ? live_accounts_extent_scan(accounts, root, fresh) :
+					    live_accounts_scan_root(accounts, root, fresh);
+	accounts->scan = result != 0;
 	return result;
 }
 
@@ -238,7 +300,7 @@ static int live_accounts_settle_all(struct live_accounts *accounts, struct rs_su
 
 	if (!result)
 		result = live_accounts_meet(accounts);
-	if (!result)
+	if (!result && !plant_armed("accounts.after-drop"))
 		result = live_accounts_apply(accounts, &accounts->notes, error);
 	if (result || !snapshot)
 		return result;
@@ -246,6 +308,8 @@ static int live_accounts_settle_all(struct live_accounts *accounts, struct rs_su
 				      snapshot->inherit, snapshot->inherit_count);
 	if (result)
 		return result;
+	if (plant_armed("ledger.root-node"))
+		accounts->late.change_count = accounts->late.delta_count = 0;
 	live_accounts_refresh(accounts, &accounts->late);
 	return live_accounts_apply(accounts, &accounts->late, error);
 }
@@ -263,11 +327,12 @@ static void accounts_settle(struct forest_accounts *hooked, struct rs_subvol *sn
 	if (!result)
 		return;
 	live_accounts_give_up(accounts, result, &error);
-	/* The roots are to be known all the same. */
+	/* What it inherits is known only now. All else about roots is seen to when they are scanned. */
 	if (snapshot && accounts->ledger && !live_ledger_has_root(accounts->ledger, snapshot->id) &&
+	    live_ledger_has_root(accounts->ledger, snapshot->source->id) &&
 	    live_ledger_snapshot(accounts->ledger, snapshot->source->id, snapshot->id,
 				 snapshot->inherit, snapshot->inherit_count))
-		live_rescan_lose(accounts->rescan);
+		live_accounts_clear(accounts);
 }
 
 static void accounts_deleted(struct forest_accounts *hooked, struct rs_subvol *root)
@@ -326,7 +391,10 @@ static void accounts_finish(struct forest_accounts *hooked, uint64_t generation)
 		/* What is known of some extents only is no number. */
 		if (live_accounts_inconsistent(accounts))
 			live_groups_clear(accounts->groups);
-		result = live_ledger_finish(accounts->ledger);
+		if (plant_armed("accounts.after-drop"))
+			result = live_accounts_apply(accounts, &accounts->notes, NULL);
+		if (!result)
+			result = live_ledger_finish(accounts->ledger);
 	}
 	if (result)
 		live_accounts_give_up(accounts, result, NULL);

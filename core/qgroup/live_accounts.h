@@ -50,6 +50,7 @@ struct live_accounts {
 	uint64_t snapshot;               /* its id; 0: none */
 	uint64_t known;                  /* extents that begin below are accounted for */
 	bool lost;                       /* a note could not be kept */
+	bool scan;                       /* roots may have come or gone without being noticed */
 	struct rs_error reason;          /* why the accounts became inconsistent */
 	struct live_rescan *rescan;
 
@@ -70,9 +71,19 @@ struct live_accounts *live_accounts_of(struct rs_forest *forest);
 /* The same, by the holder of the commit lock. */
 struct live_accounts *live_accounts_held(struct rs_forest *forest);
 
-/* Whether the commit in hand is the first to show the subvolume, which is no snapshot. */
-bool live_accounts_root_is_fresh(const struct rs_subvol *root);
+/*
+ * Whether the accounts are to know the subvolume. The snapshot of the commit in hand is met by itself, and so is
+ * not one of these: `fresh` are those that the commit shows for the first time, with writers stopped.
+ */
+bool live_accounts_root_lives(const struct rs_subvol *root, bool fresh);
+/* Whether it was deleted by a commit before the one in hand. */
+bool live_accounts_root_is_gone(const struct rs_subvol *root);
+/* All roots that live are known from now on, and no others; fresh ones as above. 0, -ENOMEM. */
+int live_accounts_scan(struct live_accounts *accounts, bool fresh)
+	__attribute__((warn_unused_result));
 
+/* Nothing is known of any extent. */
+void live_accounts_clear(struct live_accounts *accounts);
 /* From now on nothing is known: numbers are 0, and `reason` is kept. */
 void live_accounts_give_up(struct live_accounts *accounts, int code, const struct rs_error *reason);
 /* Figures can be read. */

@@ -6,6 +6,12 @@
 #include "core/qgroup/live_rescan.h"
 #include "core/forest/root.h"
 
+static void extent_root_forget(struct live_accounts *accounts, struct rs_subvol *root)
+{
+	lineage_remove(&accounts->lineage, root->account);
+	root->account = LINEAGE_NONE;
+}
+
 static int extent_root_add(struct live_accounts *accounts, struct rs_subvol *root)
 {
 	int result;
@@ -13,7 +19,14 @@ static int extent_root_add(struct live_accounts *accounts, struct rs_subvol *roo
 	if (root->account)
 		return 0;
 	result = lineage_add_family(&accounts->lineage, root->id, &root->account);
-	return result ? result : live_groups_root_add(accounts->groups, root->id, root->account);
+	if (result)
+		return result;
+	result = live_groups_root_add(accounts->groups, root->id, root->account);
+	if (result) {
+		lineage_remove(&accounts->lineage, lineage_next(&accounts->lineage, root->account));
+		extent_root_forget(accounts, root);
+	}
+	return result;
 }
 
 static int extent_roots_add(struct live_accounts *accounts)
@@ -35,8 +48,10 @@ static int extent_meet(struct live_accounts *accounts)
 	struct rs_subvol *root = accounts->forest->dirty;
 	int result = 0;
 
+	if (accounts->scan)
+		return live_accounts_scan(accounts, true);
 	for (; root && !result; root = root->dirty_next)
-		if (live_accounts_root_is_fresh(root))
+		if (live_accounts_root_lives(root, true))
 			result = extent_root_add(accounts, root);
 	return result;
 }
@@ -73,13 +88,17 @@ static int extent_snapshot(struct live_accounts *accounts, struct rs_subvol *sna
 	int result = lineage_add_snapshot(&accounts->lineage, source->account, snapshot->id,
 					  &snapshot->account);
 
-	if (!result)
-		result = live_groups_snapshot(accounts->groups, source->id, snapshot->id,
-					      snapshot->account, snapshot->inherit,
-					      snapshot->inherit_count);
-	return result ? result :
-			live_extent_account_snapshot(accounts->extent, source->id, snapshot->id,
-						     error);
+	if (result)
+		return result;
+	result = live_groups_snapshot(accounts->groups, source->id, snapshot->id, snapshot->account,
+				      snapshot->inherit, snapshot->inherit_count);
+	if (result) {
+		/* Its group may be there, empty. */
+		(void)!live_groups_drop(accounts->groups, snapshot->id, snapshot->account);
+		extent_root_forget(accounts, snapshot);
+		return result;
+	}
+	return live_extent_account_snapshot(accounts->extent, source->id, snapshot->id, error);
 }
 
 int live_accounts_extent_settle(struct live_accounts *accounts, struct rs_subvol *snapshot,
@@ -97,6 +116,15 @@ int live_accounts_extent_settle(struct live_accounts *accounts, struct rs_subvol
 	return result;
 }
 
+static int extent_root_drop(struct live_accounts *accounts, struct rs_subvol *root)
+{
+	int result = live_groups_drop(accounts->groups, root->id, root->account);
+
+	if (!result)
+		extent_root_forget(accounts, root);
+	return result;
+}
+
 int live_accounts_extent_deleted(struct live_accounts *accounts, struct rs_subvol *root,
 				 struct rs_error *error)
 {
@@ -105,13 +133,14 @@ int live_accounts_extent_deleted(struct live_accounts *accounts, struct rs_subvo
 	if (!root->account)
 		return 0;
 	result = live_extent_drop(accounts->extent, root->id, error);
-	if (!result)
-		result = live_groups_drop(accounts->groups, root->id, root->account);
-	if (result)
-		return result;
-	lineage_remove(&accounts->lineage, root->account);
-	root->account = LINEAGE_NONE;
-	return 0;
+	return result ? result : extent_root_drop(accounts, root);
+}
+
+int live_accounts_extent_scan(struct live_accounts *accounts, struct rs_subvol *root, bool fresh)
+{
+	if (!live_accounts_root_is_gone(root))
+		return live_accounts_root_lives(root, fresh) ? extent_root_add(accounts, root) : 0;
+	return root->account ? extent_root_drop(accounts, root) : 0;
 }
 
 void live_accounts_extent_finish(struct live_accounts *accounts)

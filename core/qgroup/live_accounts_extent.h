@@ -18,6 +18,9 @@ int live_accounts_extent_settle(struct live_accounts *accounts, struct rs_subvol
 				struct rs_error *error) __attribute__((warn_unused_result));
 int live_accounts_extent_deleted(struct live_accounts *accounts, struct rs_subvol *root,
 				 struct rs_error *error) __attribute__((warn_unused_result));
+/* One root, as live_accounts_scan does with all. */
+int live_accounts_extent_scan(struct live_accounts *accounts, struct rs_subvol *root, bool fresh)
+	__attribute__((warn_unused_result));
 void live_accounts_extent_finish(struct live_accounts *accounts);
 
 /* All numbers are 0. What writers have noted stays noted. */

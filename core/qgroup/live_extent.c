@@ -58,7 +58,7 @@ void live_extent_destroy(struct live_extent *engine)
 }
 
 /* The first one is kept: the others follow from it. */
-static void extent_lose(struct live_extent *engine, int code, const struct rs_error *error)
+void live_extent_lose(struct live_extent *engine, int code, const struct rs_error *error)
 {
 	lock_acquire(&engine->lock);
 	if (!engine->lost) {
@@ -147,7 +147,7 @@ void live_extent_trace(struct live_extent *engine, uint64_t bytenr, uint64_t byt
 	else if (fresh)
 		ret = extent_old_roots(engine, record, &error);
 	if (ret)
-		extent_lose(engine, ret, &error);
+		live_extent_lose(engine, ret, &error);
 }
 
 static struct live_extent_roots roots_of_old(const struct live_extent_record *record)

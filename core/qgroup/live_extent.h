@@ -28,6 +28,9 @@ void live_extent_know(struct live_extent *engine, uint64_t known);
 /* A reference of the extent is about to change. What fails is told by the next live_extent_account. */
 void live_extent_trace(struct live_extent *engine, uint64_t bytenr, uint64_t bytes, bool metadata);
 
+/* What is noted up to the next _finish cannot be relied on: live_extent_account fails with this. Any thread. */
+void live_extent_lose(struct live_extent *engine, int code, const struct rs_error *error);
+
 /*
  * The accounts of a commit, behind its heads and before its trees are published, in this order:
  *   _account         all that was noted, as if the root that the commit makes, `snapshot`, were not there (0: none)

@@ -208,8 +208,8 @@ void live_groups_clear(struct live_groups *groups)
 			continue;
 		group->counter = (struct live_group_counter){ 0 };
 		live_group_touch(groups, group);
-		if (!groups->sets)
-			live_list_remove(groups, LIVE_LIST_STALE, group);
+		/* Nor is it counted anew from what is known of some extents only. */
+		live_list_remove(groups, LIVE_LIST_STALE, group);
 	}
 }
 

@@ -3,11 +3,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/plant.h"
 #include "core/qgroup/live_groups_impl.h"
 
 void live_group_stale(struct live_groups *groups, struct live_group *group)
 {
 	live_list_add(groups, LIVE_LIST_STALE, group);
+}
+
+/* Planted, and only with room for all others. */
+static inline bool live_group_walk_again(const struct live_groups *groups, size_t count)
+{
+	return plant_armed("groups.paths-counted") &&
+	       count + groups->numbered_count < groups->scratch_capacity;
 }
 
 size_t live_group_walk(struct live_groups *groups, struct live_group *group)
@@ -27,7 +35,7 @@ size_t live_group_walk(struct live_groups *groups, struct live_group *group)
 		for (next = 0; next < known->count; next++) {
 			struct live_group *above = known->groups[next];
 
-			if (above->walk == walk)
+			if (above->walk == walk && !live_group_walk_again(groups, count))
 				continue;
 			above->walk = walk;
 			numbers[count++] = above->number;

@@ -2,6 +2,7 @@
 /* Counters from the sets, in one pass over them, by many workers: each sums up for itself. */
 #include <errno.h>
 
+#include "core/base/plant.h"
 #include "core/base/pool.h"
 #include "core/qgroup/live_groups_impl.h"
 
@@ -64,8 +65,11 @@ static void recount_set(const struct recount *recount, const struct live_set *se
 	size_t at;
 
 	for (at = 0; at < recount->count; at++) {
-		unsigned result = live_runs_compare(lineage, &recount->targets[at]->runs, &part);
+		const struct live_group *group = recount->targets[at];
+		unsigned result = live_runs_compare(lineage, &group->runs, &part);
 
+		if (plant_armed("groups.level-missed") && group->id >> 48 == 2)
+			continue;
 		if (result & LIVE_MEETS)
 			recount_rfer(&sums[at], total, data);
 		if (result & LIVE_INSIDE)

@@ -39,6 +39,9 @@ static int quota_remove(struct rs_forest *forest, void *argument)
 	*removed = live_accounts_held(forest);
 	/* QUOTA.accounts: nothing. */
 	rcu_pointer_publish(&forest->accounts, NULL);
+	/* No step is left to come: words of extents are those of the next accounts. */
+	if (*removed)
+		live_rescan_stop((*removed)->rescan);
 	forest->root_deltas = forest_observer_wants_roots(forest);
 	forest->tracer = NULL;
 	return 0;

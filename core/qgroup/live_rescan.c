@@ -18,6 +18,9 @@
 /* Beside writers it rests so many times as long as it works. */
 #define RESCAN_RESTS 2U
 #define RESCAN_REST_NS_MAX UINT64_C(20000000)
+/* It lets commits go first for so many of these. */
+#define RESCAN_WAIT_NS 50000
+#define RESCAN_WAITS 200U
 
 struct live_rescan {
 	struct live_accounts *accounts;
@@ -174,6 +177,21 @@ static int live_rescan_check_sets(struct live_rescan *rescan)
 	return 0;
 }
 
+/* Groups follow what was mended, before commits build on it. */
+static int live_rescan_recount(struct live_rescan *rescan)
+{
+	struct live_accounts *accounts = rescan->accounts;
+	size_t wrong;
+	int result = live_ledger_recount_all(accounts->ledger, &wrong);
+
+	if (result)
+		return result;
+	/* Relaxed: a sum. */
+	order_fetch_add_relaxed(&rescan->differences, wrong);
+	live_groups_publish(accounts->groups);
+	return 0;
+}
+
 static int live_rescan_finish(struct live_rescan *rescan)
 {
 	struct live_accounts *accounts = rescan->accounts;
@@ -200,6 +218,14 @@ static int live_rescan_finish(struct live_rescan *rescan)
 	return 0;
 }
 
+/* Before the first step of accounts that were given up. */
+static int live_rescan_roots(struct live_accounts *accounts)
+{
+	int result = live_groups_begin(accounts->groups);
+
+	return result ? result : live_accounts_scan(accounts, false);
+}
+
 /* By the holder of the commit lock, between two commits. */
 static void live_rescan_step(struct live_rescan *rescan)
 {
@@ -212,14 +238,21 @@ static void live_rescan_step(struct live_rescan *rescan)
 	};
 	/* Relaxed: changed under the commit lock. */
 	uint64_t generation = order_load_relaxed(&forest->generation);
+	uint64_t differences = order_load_relaxed(&rescan->differences);
 	int stopped;
 
 	if (rescan->generation != generation && accounts->ledger)
 		live_rescan_walk_forget(&rescan->walk);
 	rescan->generation = generation;
-	stopped = extent_index_each_from(forest->extents, rescan->at, live_rescan_extent, &step);
+	if (accounts->scan)
+		step.result = live_rescan_roots(accounts);
+	stopped = step.result ||
+		  extent_index_each_from(forest->extents, rescan->at, live_rescan_extent, &step);
 	if (!step.result && accounts->ledger)
 		step.result = live_sets_settle(live_ledger_sets(accounts->ledger));
+	/* Relaxed: as above. */
+	if (!step.result && stopped && order_load_relaxed(&rescan->differences) != differences)
+		step.result = live_rescan_recount(rescan);
 	if (step.result) {
 		live_accounts_give_up(accounts, step.result, &step.error);
 		live_rescan_end(rescan, step.result);
@@ -243,28 +276,37 @@ static void live_rescan_step(struct live_rescan *rescan)
 static bool live_rescan_work(struct live_rescan *rescan)
 {
 	struct rs_forest *forest = rescan->accounts->forest;
-	uint64_t generation = rescan->generation;
 	struct timespec pause = { 0 };
+	uint64_t generation;
 	uint64_t begin;
+	unsigned turn;
 	bool more;
 
 	lock_acquire(&forest->commit_lock);
+	generation = rescan->generation;
 	begin = clock_thread_cpu_ns();
 	if (live_rescan_state(rescan) == RS_RESCAN_RUNS) {
 		if (rs_forest_aborted(forest, NULL))
 			live_rescan_end(rescan, -EROFS);
-		else if (!forest->trails)
+		else if (forest->trails)
+			/* Who waits for this may be the only one who can make the commit that helps. */
+			live_rescan_end(rescan, -ENOMEM);
+		else
 			live_rescan_step(rescan);
 	}
 	more = live_rescan_state(rescan) == RS_RESCAN_RUNS;
 	begin = (clock_thread_cpu_ns() - begin) * RESCAN_RESTS;
-	if (generation != rescan->generation || forest->trails)
+	if (generation != rescan->generation)
 		pause.tv_nsec = (long)(begin < RESCAN_REST_NS_MAX ? begin : RESCAN_REST_NS_MAX);
 	lock_release(&forest->commit_lock);
 	window_pass("rescan.between");
-	/* Ends: a commit does. Who waits for the lock is to have it first. */
-	while (more && order_load_relaxed(&forest->commits_wait))
-		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+	/* Who waits for the lock is to have it first; but many that commit all the time do not keep it out. */
+	for (turn = 0; more && turn < RESCAN_WAITS; turn++) {
+		/* Relaxed, both: looked at again. */
+		if (!order_load_relaxed(&forest->commits_wait) || order_load_relaxed(&rescan->end))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = RESCAN_WAIT_NS }, NULL);
+	}
 	if (more && pause.tv_nsec)
 		nanosleep(&pause, NULL);
 	return more;
@@ -340,11 +382,7 @@ static void live_rescan_begin(struct live_rescan *rescan)
 	if (!rescan->fresh)
 		return;
 	order_store_relaxed(&accounts->inconsistent, 1);
-	accounts->known = 0;
-	if (accounts->extent)
-		live_accounts_extent_clear(accounts);
-	else
-		live_ledger_clear(accounts->ledger);
+	live_accounts_clear(accounts);
 }
 
 int live_rescan_start(struct live_rescan *rescan)
@@ -379,6 +417,12 @@ int live_rescan_cancel(struct live_rescan *rescan)
 		return -EINVAL;
 	live_rescan_end(rescan, -ECANCELED);
 	return 0;
+}
+
+void live_rescan_stop(struct live_rescan *rescan)
+{
+	if (live_rescan_state(rescan) != RS_RESCAN_NONE)
+		live_rescan_end(rescan, -ECANCELED);
 }
 
 void live_rescan_restart(struct live_rescan *rescan)

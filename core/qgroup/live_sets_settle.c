@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "core/base/alloc.h"
+#include "core/base/plant.h"
 #include "core/qgroup/live_sets_impl.h"
 
 /* Relaxed, all of the table here: nobody beside it; the next phase is begun by a release. */
@@ -200,13 +201,15 @@ static void made_enter(struct live_sets *sets, uint32_t id)
 {
 	const struct live_set *set = live_sets_slot(sets, id);
 	const uint32_t *boundaries = live_sets_tuple(set);
+	bool stale = plant_armed("sets.index-stale");
 	uint32_t at;
 
 	for (at = 0; at < set->count; at++) {
 		struct live_sets_list *list = &sets->lists[boundaries[at]];
 
-		list->ids[list->count++] = id;
 		list->more--;
+		if (!stale)
+			list->ids[list->count++] = id;
 	}
 	sets->figures.sets++;
 	sets->figures.runs += set->count / 2;
@@ -252,7 +255,10 @@ void live_sets_hold(struct live_sets *sets, uint32_t id, int64_t change)
 		struct live_set *set = live_sets_slot(sets, id);
 		bool before = set->held;
 
-		set->held += (uint64_t)change;
+		if (plant_armed("sets.id-early"))
+			set->held = change > 0;
+		else
+			set->held += (uint64_t)change;
 		/* Held or not, which is what counts for the one that it forwards to. */
 		change = (int64_t)(set->held != 0) - before;
 		sets->figures.unused -= (uint64_t)change;
