@@ -54,7 +54,7 @@ struct live_accounts {
 	struct rs_error reason;          /* why the accounts became inconsistent */
 	struct live_rescan *rescan;
 
-	/* For rs_quota_status_read; relaxed but for the last, which tells of them. */
+	/* For rs_quota_status_read; relaxed: each is true of some moment. */
 	order_u32 inconsistent;
 	order_u64 figures[4]; /* sets, runs, bytes, layered */
 	order_u64 generation;

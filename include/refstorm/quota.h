@@ -66,7 +66,7 @@ struct rs_quota_status {
 	uint64_t layered;       /* extents that some root references more than once */
 };
 
-/* Each number is true of some moment; the flags and the generation are of one. */
+/* Each number and flag is true of some moment. */
 RS_API void rs_quota_status_read(struct rs_forest *forest, struct rs_quota_status *status);
 
 /* 0, or why the accounts are inconsistent other than that they were turned on and are counted for the first time. */
