@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/qgroup/live_accounts.h"
 #include "refstorm/quota.h"
@@ -17,6 +18,7 @@
 
 #define BLOCK 4096U
 #define RESCANS 20U
+#define ROUNDS_MAX 64U
 
 static struct forest_crowd crowd;
 static struct rs_forest *forest;
@@ -54,21 +56,23 @@ static struct rs_quota_status status_of(void)
 
 /* Rescans until it is told to end: how many came to theirs, and whether all of them did. */
 struct scanning {
+	/* Relaxed, all of it: numbers; the thread is joined. */
 	order_u32 end;
-	uint64_t done;
-	int result;
+	order_u64 done;
+	order_u32 errno_of; /* of one that failed */
 };
 
 static void *scan(void *argument)
 {
 	struct scanning *scanning = argument;
 
-	/* Relaxed: the thread is joined. */
-	while (!order_load_relaxed(&scanning->end) && !scanning->result) {
-		scanning->result = rs_rescan_start(forest);
-		if (!scanning->result)
-			scanning->result = rs_rescan_wait(forest);
-		scanning->done++;
+	while (!order_load_relaxed(&scanning->end) && !order_load_relaxed(&scanning->errno_of)) {
+		int result = rs_rescan_start(forest);
+
+		if (!result)
+			result = rs_rescan_wait(forest);
+		order_store_relaxed(&scanning->errno_of, (uint32_t)-result);
+		order_fetch_add_relaxed(&scanning->done, 1);
 	}
 	return NULL;
 }
@@ -83,9 +87,12 @@ static void crowd_beside_rescans(enum rs_quota_engine engine)
 		.subvols_in = 20,
 		.near = 5,
 	};
-	struct scanning scanning = { 0 };
+	struct scanning scanning;
+	unsigned rounds = 0;
+	uint64_t done;
 	pthread_t thread;
 
+	memset(&scanning, 0, sizeof(scanning));
 	options.seed = threads_data_seed("quota_rescan_test");
 	forest_begin(engine);
 	threads_stalls_begin("rescan.", threads_timing_seed("quota_rescan_test"), 4, 2000);
@@ -95,13 +102,15 @@ static void crowd_beside_rescans(enum rs_quota_engine engine)
 		forest_crowd_run(&crowd, forest, &options);
 		/* While one runs groups are not compared; what it ends with is. */
 		forest_crowd_check(&crowd);
-	} while (scanning.done < RESCANS && !scanning.result && options.seed % 64);
+	} while (order_load_relaxed(&scanning.done) < RESCANS &&
+		 !order_load_relaxed(&scanning.errno_of) && ++rounds < ROUNDS_MAX);
 	order_store_relaxed(&scanning.end, 1);
 	pthread_join(thread, NULL);
 	threads_stalls_end();
-	print_message("%u rescans beside writers\n", (unsigned)scanning.done);
-	assert_int_equal(scanning.result, 0);
-	assert_true(scanning.done >= RESCANS);
+	done = order_load_relaxed(&scanning.done);
+	print_message("%u rescans beside writers\n", (unsigned)done);
+	assert_int_equal(order_load_relaxed(&scanning.errno_of), 0);
+	assert_true(done >= RESCANS);
 	assert_int_equal(status_of().differences, 0);
 	assert_false(status_of().inconsistent);
 	forest_end();
