@@ -15,8 +15,11 @@ import sys
 import time
 import unittest
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'support'))
+from builds import BUILD, is_sanitized  # noqa: E402
+
 PROGRAM = os.environ['REFSTORM']
-BUILD = os.environ['REFSTORM_BUILD']
 SEED = int(os.environ.get('REFSTORM_DATA_SEED') or time.time_ns() % 2**31)
 ALL = bool(os.environ.get('REFSTORM_ALL'))
 TIMEOUT_S = 120
@@ -48,11 +51,6 @@ WANTED = (
     'quotas off', 'quotas on again', 'a rescan', 'a rescan beside changes',
     'five subvolumes interleaved',
 )
-
-
-def is_sanitized():
-    with open(os.path.join(BUILD, 'CMakeCache.txt'), encoding='utf-8') as cache:
-        return bool(re.search(r'^RS_SANITIZE:\w+=.', cache.read(), re.M))
 
 
 class Survey:

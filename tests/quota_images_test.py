@@ -12,8 +12,9 @@ import unittest
 
 sys.dont_write_bytecode = True
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'images')
-sys.path.insert(0, FOLDER)
+sys.path[:0] = [FOLDER, os.path.join(os.path.dirname(FOLDER), 'support')]
 import fixtures  # noqa: E402
+from builds import is_sanitized  # noqa: E402
 
 PROGRAM = os.environ['REFSTORM']
 TIMEOUT_S = 300
@@ -39,8 +40,9 @@ class Images(unittest.TestCase):
     def test_all(self):
         names = sorted({os.path.basename(path).split('.')[0]
                         for path in glob.glob(os.path.join(FOLDER, '*.img.zst'))})
+        step = 6 if is_sanitized() else 1
         opened, compared = 0, 0
-        for name in names:
+        for name in names[::step]:
             with self.subTest(image=name), tempfile.TemporaryDirectory() as into:
                 images = fixtures.unpack(FOLDER, name, into)
                 groups, about = fixtures.read_groups(os.path.join(FOLDER, name + '.groups'))
@@ -54,8 +56,8 @@ class Images(unittest.TestCase):
                     opened += 1
                     compared += len(expected)
         print(f'{opened} images and engines, {compared} numbers of the kernel compared')
-        self.assertGreater(opened, 40)
-        self.assertGreater(compared, 200)
+        self.assertGreater(opened, 40 // step)
+        self.assertGreater(compared, 200 // step)
 
     @staticmethod
     def expected(groups, about):
