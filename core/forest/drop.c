@@ -26,11 +26,11 @@
 #define DROP_STEP 128U
 /*
  * Of the thread in the background. A step holds up commits, so that it is short; and its deltas are work
- * for commits, for which writers stop, so that it rests five times as long as it works; waiting, for a
+ * for commits, for which writers stop, so that it rests sixteen times as long as it works; waiting, for a
  * commit or for a CPU, is rest enough for others.
  */
 #define DROP_STEP_BEHIND 16U
-#define DROP_RESTS 5U
+#define DROP_RESTS 16U
 #define DROP_REST_NS_MAX UINT64_C(20000000)
 
 /* What has become of the thread. */
