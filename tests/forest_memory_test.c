@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/forest/buffer_pool.h"
 #include "core/base/rcu.h"
 #include "core/forest/forest_impl.h"
 #include "stress/oracle/recount.h"
@@ -396,6 +397,8 @@ static int set_up(void **state)
 	int ret;
 
 	(void)state;
+	/* Each tree block is an allocation that can fail. */
+	buffer_pool_keep_apart(true);
 	rcu_thread_enroll();
 	assert_non_null(to);
 	assert_int_equal(script_random_write(&options, to, &error), 0);

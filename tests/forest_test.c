@@ -14,38 +14,8 @@
 
 #include "core/base/plant.h"
 #include "core/base/rcu.h"
-#include "tests/support/forest_crowd.h"
 #include "tests/support/threads.h"
-
-#define BLOCK 4096U
-
-static struct forest_crowd crowd;
-static struct rs_forest *forest;
-static struct rs_writer *writer;
-
-static void forest_begin(uint32_t node_bytes, bool no_drop_thread)
-{
-	struct rs_forest_options options = {
-		.node_bytes = node_bytes,
-		.no_drop_thread = no_drop_thread,
-		.observer = &crowd.observer,
-	};
-	struct rs_error error = RS_ERROR_INIT;
-
-	forest_crowd_init(&crowd);
-	if (rs_forest_create(&options, &forest, &error))
-		fail_msg("%s", error.what);
-	crowd.forest = forest;
-	assert_int_equal(rs_writer_join(forest, &writer), 0);
-}
-
-static void forest_end(void)
-{
-	forest_crowd_check(&crowd);
-	rs_writer_leave(writer);
-	rs_forest_destroy(forest);
-	forest_crowd_destroy(&crowd);
-}
+#include "tests/support/watched_forest.h"
 
 static struct rs_subvol *subvol_create(const char *name)
 {
@@ -61,18 +31,6 @@ static struct rs_subvol *subvol_snapshot(struct rs_subvol *source, const char *n
 
 	assert_int_equal(rs_subvol_snapshot(writer, source, name, false, &subvol), 0);
 	return subvol;
-}
-
-/* Blocks [first, first + count), each written by itself. */
-static void file_write(struct rs_subvol *subvol, const char *name, unsigned first, unsigned count)
-{
-	uint64_t inode;
-	unsigned at;
-
-	assert_int_equal(rs_file_find(writer, subvol, name, true, &inode), 0);
-	for (at = first; at < first + count; at++)
-		assert_int_equal(rs_file_write(writer, subvol, inode, (uint64_t)at * BLOCK, BLOCK),
-				 0);
 }
 
 static void drop_all(unsigned blocks)

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/forest/buffer_pool.h"
 #include "core/base/rcu.h"
 #include "core/forest/forest_impl.h"
 #include "refstorm/quota.h"
@@ -373,6 +374,8 @@ static int set_up(void **state)
 	struct rs_error error = RS_ERROR_INIT;
 
 	(void)state;
+	/* Each tree block is an allocation that can fail. */
+	buffer_pool_keep_apart(true);
 	rcu_thread_enroll();
 	return script_parse("quotas", text, sizeof(text) - 1, &script, &error);
 }

@@ -13,37 +13,17 @@
 
 #include "core/qgroup/live_accounts.h"
 #include "refstorm/quota.h"
-#include "tests/support/forest_crowd.h"
 #include "tests/support/threads.h"
+#include "tests/support/watched_forest.h"
 
-#define BLOCK 4096U
 #define RESCANS 20U
 #define ROUNDS_MAX 64U
 
-static struct forest_crowd crowd;
-static struct rs_forest *forest;
-static struct rs_writer *writer;
-
-static void forest_begin(enum rs_quota_engine engine)
+static void quotas_begin(enum rs_quota_engine engine)
 {
-	struct rs_forest_options options = { .node_bytes = 4096, .observer = &crowd.observer };
-	struct rs_error error = RS_ERROR_INIT;
-
-	forest_crowd_init(&crowd);
-	if (rs_forest_create(&options, &forest, &error))
-		fail_msg("%s", error.what);
-	crowd.forest = forest;
-	assert_int_equal(rs_writer_join(forest, &writer), 0);
+	forest_begin(4096, false);
 	assert_int_equal(rs_quota_enable(writer, engine), 0);
 	assert_int_equal(rs_rescan_wait(forest), 0);
-}
-
-static void forest_end(void)
-{
-	forest_crowd_check(&crowd);
-	rs_writer_leave(writer);
-	rs_forest_destroy(forest);
-	forest_crowd_destroy(&crowd);
 }
 
 static struct rs_quota_status status_of(void)
@@ -94,7 +74,7 @@ static void crowd_beside_rescans(enum rs_quota_engine engine)
 
 	memset(&scanning, 0, sizeof(scanning));
 	options.seed = threads_data_seed("quota_rescan_test");
-	forest_begin(engine);
+	quotas_begin(engine);
 	threads_stalls_begin("rescan.", threads_timing_seed("quota_rescan_test"), 4, 2000);
 	assert_int_equal(pthread_create(&thread, NULL, scan, &scanning), 0);
 	do {
@@ -128,17 +108,6 @@ static void walks_and_rescans_agree(void **state)
 	crowd_beside_rescans(RS_QUOTA_EXTENT);
 }
 
-static void file_write(struct rs_subvol *subvol, unsigned first, unsigned count)
-{
-	uint64_t inode;
-	unsigned at;
-
-	assert_int_equal(rs_file_find(writer, subvol, "f", true, &inode), 0);
-	for (at = first; at < first + count; at++)
-		assert_int_equal(rs_file_write(writer, subvol, inode, (uint64_t)at * BLOCK, BLOCK),
-				 0);
-}
-
 struct pick {
 	uint32_t not ;   /* a set */
 	uint64_t bytenr; /* of data that others have */
@@ -170,11 +139,11 @@ static void wrong_accounts_are_mended(void **state)
 	unsigned kind;
 
 	(void)state;
-	forest_begin(RS_QUOTA_LEDGER);
+	quotas_begin(RS_QUOTA_LEDGER);
 	assert_int_equal(rs_subvol_create(writer, "v", &source), 0);
-	file_write(source, 0, 60);
+	file_write(source, "f", 0, 60);
 	assert_int_equal(rs_subvol_snapshot(writer, source, "s", false, &snapshot), 0);
-	file_write(source, 0, 20);
+	file_write(source, "f", 0, 20);
 	for (kind = 0; kind < 3; kind++) {
 		forest_crowd_check(&crowd);
 		before = status_of().differences;
@@ -215,9 +184,9 @@ static void rescans_are_told_what_to_do(void **state)
 	struct rs_subvol *source;
 
 	(void)state;
-	forest_begin(RS_QUOTA_LEDGER);
+	quotas_begin(RS_QUOTA_LEDGER);
 	assert_int_equal(rs_subvol_create(writer, "v", &source), 0);
-	file_write(source, 0, 60);
+	file_write(source, "f", 0, 60);
 	assert_int_equal(rs_rescan_pause(forest), -EINVAL);
 	assert_int_equal(rs_rescan_resume(forest), -EINVAL);
 	assert_int_equal(rs_rescan_cancel(forest), -EINVAL);
@@ -227,7 +196,7 @@ static void rescans_are_told_what_to_do(void **state)
 		assert_int_equal(status_of().rescan, RS_RESCAN_PAUSED);
 		assert_int_equal(rs_rescan_start(forest), -EINPROGRESS);
 		assert_int_equal(rs_rescan_wait(forest), -EAGAIN);
-		file_write(source, 10, 20);
+		file_write(source, "f", 10, 20);
 		assert_int_equal(rs_forest_commit(writer), 0);
 		assert_int_equal(rs_rescan_resume(forest), 0);
 	}

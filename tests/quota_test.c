@@ -10,38 +10,8 @@
 #include <stdio.h>
 
 #include "refstorm/quota.h"
-#include "tests/support/forest_crowd.h"
 #include "tests/support/threads.h"
-
-#define BLOCK 4096U
-
-static struct forest_crowd crowd;
-static struct rs_forest *forest;
-static struct rs_writer *writer;
-
-static void forest_begin(uint32_t node_bytes, bool no_drop_thread)
-{
-	struct rs_forest_options options = {
-		.node_bytes = node_bytes,
-		.no_drop_thread = no_drop_thread,
-		.observer = &crowd.observer,
-	};
-	struct rs_error error = RS_ERROR_INIT;
-
-	forest_crowd_init(&crowd);
-	if (rs_forest_create(&options, &forest, &error))
-		fail_msg("%s", error.what);
-	crowd.forest = forest;
-	assert_int_equal(rs_writer_join(forest, &writer), 0);
-}
-
-static void forest_end(void)
-{
-	forest_crowd_check(&crowd);
-	rs_writer_leave(writer);
-	rs_forest_destroy(forest);
-	forest_crowd_destroy(&crowd);
-}
+#include "tests/support/watched_forest.h"
 
 static void quotas_on(void)
 {
@@ -65,17 +35,6 @@ static struct rs_group_usage usage_of(uint64_t id)
 static uint64_t own(const struct rs_subvol *subvol)
 {
 	return rs_group_id(0, rs_subvol_id(subvol));
-}
-
-static void file_write(struct rs_subvol *subvol, const char *name, unsigned first, unsigned count)
-{
-	uint64_t inode;
-	unsigned at;
-
-	assert_int_equal(rs_file_find(writer, subvol, name, true, &inode), 0);
-	for (at = first; at < first + count; at++)
-		assert_int_equal(rs_file_write(writer, subvol, inode, (uint64_t)at * BLOCK, BLOCK),
-				 0);
 }
 
 static void groups_say_who_has_what(void **state)

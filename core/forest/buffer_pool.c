@@ -19,11 +19,18 @@ static_assert(sizeof(struct arena_piece) <= ORDER_LINE, "a piece's head is in it
 #define POOL_APART false
 #endif
 
+static bool pool_apart = POOL_APART;
+
+void buffer_pool_keep_apart(bool apart)
+{
+	pool_apart = apart;
+}
+
 void buffer_pool_init(struct buffer_pool *pool, uint32_t node_bytes)
 {
 	*pool = (struct buffer_pool){
 		.block_bytes = POOL_FRONT + node_bytes,
-		.apart = POOL_APART,
+		.apart = pool_apart,
 	};
 	lock_init(&pool->lock, LOCK_RANK_BUFFER_POOL, "buffer pool");
 }

@@ -36,6 +36,10 @@ struct buffer_cache {
 };
 
 void buffer_pool_init(struct buffer_pool *pool, uint32_t node_bytes);
+
+/* Pools that are made from now on keep blocks apart, or not, in place of what the build would have. For tests, by one thread. */
+void buffer_pool_keep_apart(bool apart);
+
 /* All that was ever taken goes, but for blocks that are apart: those have been given back. */
 void buffer_pool_destroy(struct buffer_pool *pool);
 

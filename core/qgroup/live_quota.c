@@ -41,7 +41,7 @@ static int quota_remove(struct rs_forest *forest, void *argument)
 	rcu_pointer_publish(&forest->accounts, NULL);
 	/* No step is left to come: words of extents are those of the next accounts. */
 	if (*removed)
-		live_rescan_stop((*removed)->rescan);
+		(void)!live_rescan_cancel((*removed)->rescan);
 	forest->root_deltas = forest_observer_wants_roots(forest);
 	forest->tracer = NULL;
 	return 0;

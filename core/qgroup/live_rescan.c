@@ -66,6 +66,7 @@ static void live_rescan_set(struct live_rescan *rescan, enum rs_rescan_state sta
 	/* RESCAN.event: the state. */
 	order_fetch_add_release(&forest->rescan_event, 1);
 	futex_wake_all(&forest->rescan_event);
+	/* RESCAN.wanted: the state. */
 	order_fetch_add_release(&rescan->wanted, 1);
 	futex_wake_all(&rescan->wanted);
 }
@@ -215,6 +216,9 @@ static int live_rescan_finish(struct live_rescan *rescan)
 	}
 	live_groups_publish(accounts->groups);
 	live_accounts_publish(accounts);
+	/* Relaxed, both: the next commit is of the forest's generation; nothing trails. */
+	order_store_relaxed(&accounts->generation,
+			    order_load_relaxed(&accounts->forest->generation) - 1);
 	return 0;
 }
 
@@ -417,12 +421,6 @@ int live_rescan_cancel(struct live_rescan *rescan)
 		return -EINVAL;
 	live_rescan_end(rescan, -ECANCELED);
 	return 0;
-}
-
-void live_rescan_stop(struct live_rescan *rescan)
-{
-	if (live_rescan_state(rescan) != RS_RESCAN_NONE)
-		live_rescan_end(rescan, -ECANCELED);
 }
 
 void live_rescan_restart(struct live_rescan *rescan)

@@ -7,7 +7,7 @@
  * compares each word with the one that is there and mends what differs; one of inconsistent accounts
  * begins with nothing, and moves the bound below which changes count (struct live_accounts, known).
  *
- * Who may call: live_rescan_start, _pause, _resume, _cancel, _stop, _lose the holder of the commit lock;
+ * Who may call: live_rescan_start, _pause, _resume, _cancel, _lose the holder of the commit lock;
  * live_rescan_outcome and live_rescan_read any thread.
  */
 #ifndef REFSTORM_QGROUP_LIVE_RESCAN_H
@@ -30,9 +30,6 @@ int live_rescan_start(struct live_rescan *rescan) __attribute__((warn_unused_res
 int live_rescan_pause(struct live_rescan *rescan) __attribute__((warn_unused_result));
 int live_rescan_resume(struct live_rescan *rescan) __attribute__((warn_unused_result));
 int live_rescan_cancel(struct live_rescan *rescan) __attribute__((warn_unused_result));
-
-/* Where one runs or is paused it is cancelled. */
-void live_rescan_stop(struct live_rescan *rescan);
 
 /* Begins, or begins again, with nothing. */
 void live_rescan_restart(struct live_rescan *rescan);

@@ -176,9 +176,13 @@ static int walk_block_keyed(struct live_rescan_walk *walk, const struct buffer *
 	return ret ? ret : walk_join(walk, set, own);
 }
 
-/* The roots that reach a block that a reference names; of those that are kept, without a look at the block. */
+/*
+ * The roots that reach a block of the level, which a reference names; of those that are kept, without a
+ * look at the block.
+ */
 static int walk_parent(struct live_rescan_walk *walk, const struct extent *extent,
-		       const struct extent_ref *ref, uint32_t *set, struct rs_error *error)
+		       const struct extent_ref *ref, unsigned level, uint32_t *set,
+		       struct rs_error *error)
 {
 	const struct live_rescan_walk_entry *entry =
 		walk_place(walk->entries, walk->entry_mask, ref->root_or_parent);
@@ -189,7 +193,9 @@ static int walk_parent(struct live_rescan_walk *walk, const struct extent *exten
 		return 0;
 	}
 	block = buffer_find(&walk->forest->buffers, ref->root_or_parent);
-	return block ? walk_block(walk, block, set, error) : walk_lost(extent, ref, error);
+	if (!block || block->level != level)
+		return walk_lost(extent, ref, error);
+	return walk_block(walk, block, set, error);
 }
 
 /* What the next references will look at. */
@@ -254,7 +260,7 @@ static int walk_block_full(struct live_rescan_walk *walk, const struct buffer *b
 		const struct extent_ref ref = extent_ref_at(extent, extent->keyed_count + at);
 
 		walk_ahead(walk, extent, at);
-		ret = walk_parent(walk, extent, &ref, &own, error);
+		ret = walk_parent(walk, extent, &ref, block->level + 1U, &own, error);
 		if (!ret)
 			ret = walk_join(walk, &sum, own);
 		if (!ret)
@@ -433,7 +439,7 @@ static int walk_data_full(struct live_rescan_walk *walk, const struct extent *ex
 		uint32_t set;
 
 		walk_ahead(walk, extent, at);
-		ret = walk_parent(walk, extent, &ref, &set, error);
+		ret = walk_parent(walk, extent, &ref, 0, &set, error);
 		if (!ret)
 			ret = live_ledger_word_add(walk->ledger, word, set, ref.count);
 		/* Only where each root has it once. */
