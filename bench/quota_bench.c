@@ -4,7 +4,7 @@
  *
  *   rounds  so many rounds of 200 overwrites of 4 KiB in 200 files and a snapshot, which commits
  *   rescan  of a subvolume of so many extents with some snapshots, nobody else there
- *   beside  5 rescans of as many extents, while 4 threads write, one of which takes snapshots and deletes
+ *   beside  20 rescans of as many extents, while 4 threads write, one of which takes snapshots and deletes
  *           them again: how fast they write before and beside it, and what the rescans found wrong
  *
  * Each round is on a forest of its own, and is checked behind what is measured: the groups against a
@@ -165,11 +165,11 @@ static void rescan(struct bench_state *state)
 }
 
 #define BESIDE_WRITERS 4U
-#define BESIDE_RESCANS 5U
+#define BESIDE_RESCANS 20U
 #define BESIDE_BLOCKS UINT64_C(250000) /* of each writer */
 #define BESIDE_CHUNK 50U
 #define BESIDE_COMMIT_EVERY UINT64_C(50000)
-#define BESIDE_SNAPSHOT_EVERY UINT64_C(20000)
+#define BESIDE_SNAPSHOT_EVERY UINT64_C(200000)
 #define BESIDE_BEFORE_NS 3000000000
 
 static struct {

@@ -151,6 +151,7 @@ void rs_forest_destroy(struct rs_forest *forest)
 	lock_destroy(&forest->dirty_lock);
 	lock_destroy(&forest->table_lock);
 	lock_destroy(&forest->commit_lock);
+	alloc_free(forest->groups.links);
 	alloc_free(forest);
 }
 

@@ -78,6 +78,19 @@ struct rs_writer {
 	bool joined;
 };
 
+/* A quota group above level 0 (parent 0), or that one is a member of another. */
+struct forest_group_link {
+	uint64_t group;
+	uint64_t parent;
+};
+
+/* In the order of their keys: groups before relations. */
+struct forest_groups {
+	struct forest_group_link *links;
+	size_t count;
+	size_t capacity;
+};
+
 struct rs_forest {
 	struct rs_record *record;
 	struct space space;
@@ -113,6 +126,7 @@ struct rs_forest {
 	/* Both change while no writer is in a transaction. */
 	struct forest_accounts *tracer; /* who is told of each reference; or NULL */
 	bool root_deltas;               /* are recorded */
+	struct forest_groups groups;    /* of the image, for who turns quotas on; under the commit lock */
 	order_u32 commits_wait;         /* for the commit lock, or have it; relaxed */
 	order_u32 rescan_event;         /* moves with the state of a rescan: a futex */
 

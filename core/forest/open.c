@@ -199,6 +199,8 @@ static int open_image(struct open_work *work, const struct rs_forest_options *op
 	if (!ret)
 		ret = open_roots_read(work, error);
 	if (!ret)
+		ret = open_groups_read(work, error);
+	if (!ret)
 		ret = make_forest(work, options, error);
 	if (!ret)
 		ret = open_chunks_add(work, error);
@@ -216,6 +218,10 @@ static int open_image(struct open_work *work, const struct rs_forest_options *op
 		ret = plant_roots(work, error);
 	if (!ret)
 		ret = forest_start(work->forest, error);
+	if (!ret) {
+		work->forest->groups = work->groups;
+		work->groups = (struct forest_groups){ 0 };
+	}
 	return ret;
 }
 
@@ -229,6 +235,7 @@ int rs_forest_open(struct rs_image *image, const struct rs_forest_options *optio
 	rcu_thread_adopt();
 	ret = open_image(&work, options, error);
 	open_roots_free(&work);
+	alloc_free(work.groups.links);
 	alloc_free(work.gaps);
 	if (ret) {
 		rs_forest_destroy(work.forest);

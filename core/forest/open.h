@@ -45,7 +45,10 @@ struct open_work {
 	struct open_root *roots; /* ascending by id */
 	size_t root_count;
 	size_t root_capacity;
-	struct tree_root extents; /* the extent tree; bytenr 0: none */
+	struct tree_root extents;    /* the extent tree; bytenr 0: none */
+	struct tree_root quota_tree; /* bytenr 0: none */
+	struct forest_groups groups;
+	bool quotas; /* are on in the image */
 	uint64_t id_max;          /* the highest in use below the special ones */
 	struct open_gap *gaps;    /* ascending by address */
 	size_t gap_count;
@@ -58,6 +61,10 @@ int open_roots_read(struct open_work *work, struct rs_error *error)
 void open_roots_free(struct open_work *work);
 /* NULL if there is none with that id. */
 const struct open_root *open_roots_find(const struct open_work *work, uint64_t id);
+
+/* The groups of the quota tree, where quotas are on. */
+int open_groups_read(struct open_work *work, struct rs_error *error)
+	__attribute__((warn_unused_result));
 
 /* Bytes of all chunks that are not for the chunk tree alone. */
 int open_chunks_sum(struct rs_image *image, uint64_t *bytes, struct rs_error *error)

@@ -148,6 +148,8 @@ static int read_root(struct open_work *work, const struct tree_item *item, struc
 		return read_subvolume(work, item, error);
 	if (id == BTRFS_EXTENT_TREE_OBJECTID)
 		return read_tree(work, item, &work->extents, error);
+	if (id == BTRFS_QUOTA_TREE_OBJECTID)
+		return read_tree(work, item, &work->quota_tree, error);
 	if (id == (uint64_t)BTRFS_TREE_RELOC_OBJECTID)
 		return refuse_balance(error);
 	if (id >= BTRFS_FIRST_FREE_OBJECTID && id <= (uint64_t)BTRFS_LAST_FREE_OBJECTID)

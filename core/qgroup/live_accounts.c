@@ -446,6 +446,24 @@ static int live_accounts_ledger_create(struct live_accounts *accounts)
 	return live_accounts_roots_add(accounts);
 }
 
+/* The hierarchy of the image that the forest was made of; what concerns subvolumes that are gone is left out. */
+static int live_accounts_groups_take(struct live_accounts *accounts)
+{
+	const struct forest_groups *groups = &accounts->forest->groups;
+	size_t at;
+
+	for (at = 0; at < groups->count; at++) {
+		const struct forest_group_link *link = &groups->links[at];
+		int result = link->parent ? live_groups_assign(accounts->groups, link->group,
+							       link->parent) :
+					    live_groups_create_group(accounts->groups, link->group);
+
+		if (result == -ENOMEM)
+			return result;
+	}
+	return groups->count ? live_groups_begin(accounts->groups) : 0;
+}
+
 int live_accounts_create(struct rs_forest *forest, enum rs_quota_engine engine,
 			 struct live_accounts **out)
 {
@@ -462,6 +480,8 @@ int live_accounts_create(struct rs_forest *forest, enum rs_quota_engine engine,
 	order_store_relaxed(&accounts->inconsistent, 1);
 	result = engine == RS_QUOTA_EXTENT ? live_accounts_extent_create(accounts) :
 					     live_accounts_ledger_create(accounts);
+	if (!result)
+		result = live_accounts_groups_take(accounts);
 	if (!result)
 		result = live_rescan_create(accounts, &accounts->rescan);
 	if (result) {

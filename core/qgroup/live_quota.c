@@ -37,6 +37,7 @@ static int quota_remove(struct rs_forest *forest, void *argument)
 	struct live_accounts **removed = argument;
 
 	*removed = live_accounts_held(forest);
+	forest->groups.count = 0;
 	/* QUOTA.accounts: nothing. */
 	rcu_pointer_publish(&forest->accounts, NULL);
 	/* No step is left to come: words of extents are those of the next accounts. */

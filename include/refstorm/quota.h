@@ -36,7 +36,8 @@ static inline uint64_t rs_group_id(uint16_t level, uint64_t number)
 
 /*
  * Turns quotas on: a group for each subvolume, and a rescan that runs in the background, up to whose
- * end the accounts are inconsistent. 0, also where they are on with this engine already; -EBUSY with
+ * end the accounts are inconsistent. Where they are on in the image that the forest was opened from, and
+ * were not turned off since, its groups and their relations are taken over. 0, also where they are on with this engine already; -EBUSY with
  * another one; -ENOMEM, -EROFS.
  */
 RS_API int rs_quota_enable(struct rs_writer *writer, enum rs_quota_engine engine)
