@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "core/base/clock.h"
@@ -21,9 +22,13 @@ void forest_work_failed_if(int result)
 
 void forest_work_moment_take(struct forest_work_moment *moment)
 {
+	struct rusage usage;
 	struct timespec now;
 
 	rs_forest_statistics_read(forest_work.forest, &moment->statistics);
+	getrusage(RUSAGE_SELF, &usage);
+	moment->user_ns = (uint64_t)usage.ru_utime.tv_sec * UINT64_C(1000000000) +
+			  (uint64_t)usage.ru_utime.tv_usec * 1000;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
 	moment->cpu_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 	moment->wall_ns = clock_now_ns();

@@ -34,7 +34,8 @@ struct forest_work_file {
 /* Of some moment. */
 struct forest_work_moment {
 	uint64_t wall_ns;
-	uint64_t cpu_ns; /* of all threads of the process */
+	uint64_t cpu_ns;  /* of all threads of the process */
+	uint64_t user_ns; /* the part of it outside the system, which gives memory; by its ticks */
 	struct rs_forest_statistics statistics;
 };
 

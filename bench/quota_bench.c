@@ -2,13 +2,14 @@
 /*
  * What quotas cost the live forest.
  *
- *   rounds  so many rounds of 200 overwrites of 4 KiB in 200 files and a snapshot, which commits
+ *   rounds  so many rounds of 200 overwrites of 4 KiB in 200 files and a snapshot, which commits; without quotas
+ *           and with, on forests in turn, so that both meet the same memory; medians
  *   rescan  of a subvolume of so many extents with some snapshots, nobody else there
  *   beside  20 rescans of as many extents, while 4 threads write, one of which takes snapshots and deletes
  *           them again: how fast they write before and beside it, and what the rescans found wrong
  *
- * Each round is on a forest of its own, and is checked behind what is measured: the groups against a
- * recount, and the forest as other benchmarks do. Rates are of wall time; CPU time is that of all threads.
+ * Each forest is checked behind what is measured: the groups against a recount, and the forest as other
+ * benchmarks do. Rates are of wall time; CPU time is that of all threads.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -31,10 +32,21 @@ enum quota_kind {
 	QUOTA_EXTENT
 };
 
+#define TURNS_MAX 25U
+
 struct rounds {
 	const char *name;
 	unsigned rounds;
 	enum quota_kind kind;
+	unsigned turns;
+	unsigned warm_up; /* the first so many do not count: a virtual machine gets its memory in them */
+};
+
+/* Of one forest. */
+struct rounds_cost {
+	double seconds;
+	double cpu_seconds;
+	double user_seconds;
 };
 
 struct rescan {
@@ -73,7 +85,8 @@ static void rounds_fill(struct forest_work_file *files)
 	forest_work_failed_if(rs_forest_commit(forest_work.writer));
 }
 
-static void rounds_round(struct bench_state *state, const struct rounds *rounds)
+static struct rounds_cost rounds_run(struct bench_state *state, unsigned rounds,
+				     enum quota_kind kind, bool checked)
 {
 	struct forest_work_file files[ROUND_FILES];
 	struct forest_work_moment begin;
@@ -86,11 +99,11 @@ static void rounds_round(struct bench_state *state, const struct rounds *rounds)
 
 	forest_work_begin();
 	rounds_fill(files);
-	quotas_on(rounds->kind);
+	quotas_on(kind);
 	random_state_seed(&random, FOREST_WORK_SEED, 0);
 	rcu_defer_barrier();
 	forest_work_moment_take(&begin);
-	for (round = 0; round < rounds->rounds; round++) {
+	for (round = 0; round < rounds; round++) {
 		for (at = 0; at < ROUND_FILES; at++)
 			forest_work_write(forest_work.writer, &files[at],
 					  random_state_below(&random, FILE_BLOCKS));
@@ -99,19 +112,80 @@ static void rounds_round(struct bench_state *state, const struct rounds *rounds)
 							 true, &snapshot));
 	}
 	forest_work_moment_take(&end);
-	if (rounds->kind != QUOTA_OFF)
+	if (kind != QUOTA_OFF && checked)
 		forest_work_groups_check(state);
-	bench_figure(state, "seconds", forest_work_seconds(&begin, &end));
-	bench_figure(state, "cpu_seconds", (double)(end.cpu_ns - begin.cpu_ns) / 1e9);
-	bench_figure(state, "operations_per_s",
-		     (double)rounds->rounds * ROUND_FILES / forest_work_seconds(&begin, &end));
 	forest_work_end();
+	return (struct rounds_cost){
+		.seconds = forest_work_seconds(&begin, &end),
+		.cpu_seconds = (double)(end.cpu_ns - begin.cpu_ns) / 1e9,
+		.user_seconds = (double)(end.user_ns - begin.user_ns) / 1e9,
+	};
+}
+
+static int rounds_compare(const void *a, const void *b)
+{
+	double left = *(const double *)a;
+	double right = *(const double *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+static double rounds_median(double *values, unsigned count)
+{
+	qsort(values, count, sizeof(*values), rounds_compare);
+	return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+/* Medians of those that count; without quotas, and with. */
+static void rounds_show(struct bench_state *state, struct rounds_cost costs[2][TURNS_MAX],
+			unsigned count)
+{
+	static const char *const names[2][3] = {
+		{ "seconds_off", "cpu_seconds_off", "user_seconds_off" },
+		{ "seconds", "cpu_seconds", "user_seconds" },
+	};
+	double values[3][TURNS_MAX];
+	unsigned figure;
+	unsigned on;
+	unsigned at;
+
+	for (on = 0; on < 2; on++) {
+		for (at = 0; at < count; at++) {
+			values[0][at] = costs[on][at].seconds;
+			values[1][at] = costs[on][at].cpu_seconds;
+			values[2][at] = costs[on][at].user_seconds;
+		}
+		for (figure = 0; figure < 3; figure++)
+			bench_figure(state, names[on][figure],
+				     rounds_median(values[figure], count));
+	}
+}
+
+static void rounds_turns(struct bench_state *state, const struct rounds *rounds)
+{
+	struct rounds_cost costs[2][TURNS_MAX];
+	unsigned count = 0;
+	unsigned turn;
+	unsigned half;
+
+	for (turn = 0; turn < rounds->turns; turn++) {
+		for (half = 0; half < 2; half++) {
+			/* Which goes first alternates. */
+			unsigned on = (turn + half) % 2;
+
+			costs[on][count] = rounds_run(state, rounds->rounds,
+						      on ? rounds->kind : QUOTA_OFF,
+						      turn + 1 == rounds->turns);
+		}
+		count += turn >= rounds->warm_up;
+	}
+	rounds_show(state, costs, count);
 }
 
 static void rounds(struct bench_state *state)
 {
 	while (bench_running(state))
-		rounds_round(state, bench_argument(state));
+		rounds_turns(state, bench_argument(state));
 	if (order_load_relaxed(&forest_work.failed))
 		bench_fail(state, "calls failed that should not have");
 }
@@ -290,9 +364,10 @@ static void beside(struct bench_state *state)
 }
 
 static const struct rounds all_rounds[] = {
-	{ "60/off", 60, QUOTA_OFF },           { "60/ledger", 60, QUOTA_LEDGER },
-	{ "60/extent", 60, QUOTA_EXTENT },     { "1000/off", 1000, QUOTA_OFF },
-	{ "1000/ledger", 1000, QUOTA_LEDGER },
+	{ "60/ledger", 60, QUOTA_LEDGER, 25, 8 },
+	{ "60/extent", 60, QUOTA_EXTENT, 1, 0 },
+	{ "60/off", 60, QUOTA_OFF, 25, 8 }, /* how far what is the same is apart */
+	{ "1000/ledger", 1000, QUOTA_LEDGER, 4, 1 },
 };
 
 static const struct rescan all_rescans[] = {
