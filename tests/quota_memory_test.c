@@ -180,7 +180,7 @@ static bool is_allowed(const struct trial *trial, const struct script_operation 
 				    ret == -EINVAL || ret == -ENOTCONN);
 }
 
-/* Inconsistent accounts say why, or it is the first count of all that has ended for it. */
+/* Inconsistent accounts say why. */
 static void check_reason(struct trial *trial)
 {
 	struct rs_error why = RS_ERROR_INIT;
@@ -193,7 +193,7 @@ static void check_reason(struct trial *trial)
 		return;
 	trial->inconsistent = true;
 	ret = rs_quota_reason(trial->forest, &why);
-	if (ret ? ret != why.code || !why.what[0] : ended != -ENOMEM)
+	if (!ret || ret != why.code || !why.what[0])
 		trial_fail(trial, "inconsistent without a reason: %s", strerror(-ended));
 }
 

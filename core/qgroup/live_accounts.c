@@ -111,13 +111,14 @@ void live_accounts_clear(struct live_accounts *accounts)
 
 void live_accounts_give_up(struct live_accounts *accounts, int code, const struct rs_error *reason)
 {
-	/* Relaxed, both: changed under the commit lock. */
-	if (!live_accounts_inconsistent(accounts)) {
+	/* The first reason stays, until a count has made the accounts right again. */
+	if (!accounts->reason.code) {
 		if (reason && reason->code)
 			accounts->reason = *reason;
 		else
 			error_set(&accounts->reason, code, "the accounts of a commit failed");
 	}
+	/* Relaxed: changed under the commit lock. */
 	order_store_relaxed(&accounts->inconsistent, 1);
 	accounts->scan = true;
 	live_accounts_clear(accounts);

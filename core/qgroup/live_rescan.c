@@ -6,6 +6,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
+#include "core/base/error.h"
 #include "core/base/plant.h"
 #include "core/qgroup/live_accounts_extent.h"
 #include "core/forest/futex.h"
@@ -73,6 +74,10 @@ static void live_rescan_set(struct live_rescan *rescan, enum rs_rescan_state sta
 
 static void live_rescan_end(struct live_rescan *rescan, int outcome)
 {
+	struct live_accounts *accounts = rescan->accounts;
+
+	if (outcome && live_accounts_inconsistent(accounts) && !accounts->reason.code)
+		error_set(&accounts->reason, outcome, "a rescan ended before it had counted all");
 	/* Relaxed: told by the state. */
 	order_store_relaxed(&rescan->outcome, (uint32_t)-outcome);
 	if (!outcome)
