@@ -215,17 +215,21 @@ int live_ledger_drop(struct live_ledger *ledger, uint64_t root)
 	return 0;
 }
 
-/* Ids that nothing names; memos may name them, and so forget all. */
-static void ledger_sweep(struct live_ledger *ledger)
+void live_ledger_sweep(struct live_ledger *ledger)
+{
+	/* Memos may name what is given back, and so forget all. */
+	live_memos_clear(ledger);
+	live_sets_sweep(ledger->sets);
+}
+
+static void ledger_sweep_many(struct live_ledger *ledger)
 {
 	struct live_sets_figures figures;
 
 	live_sets_figures_read(ledger->sets, &figures);
-	if (figures.unused <= SWEEP_MIN ||
-	    figures.unused <= (figures.sets + figures.forwarding) / SWEEP_PART)
-		return;
-	live_memos_clear(ledger);
-	live_sets_sweep(ledger->sets);
+	if (figures.unused > SWEEP_MIN &&
+	    figures.unused > (figures.sets + figures.forwarding) / SWEEP_PART)
+		live_ledger_sweep(ledger);
 }
 
 /* The array, or none where it is large. */
@@ -268,7 +272,7 @@ int live_ledger_finish(struct live_ledger *ledger)
 	}
 	live_groups_publish(ledger->groups);
 	if (!ledger->broken)
-		ledger_sweep(ledger);
+		ledger_sweep_many(ledger);
 	ledger_trim(ledger);
 	return ret;
 }

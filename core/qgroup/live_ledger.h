@@ -95,6 +95,9 @@ bool live_ledger_word_same(const struct live_ledger *ledger, uint32_t a, uint32_
 /* The first layer: a set that does not forward. */
 uint32_t live_ledger_word_set(const struct live_ledger *ledger, uint32_t word);
 
+/* Gives back the ids that nothing holds. Settled; not in a commit's accounts. Worth it where many are unused. */
+void live_ledger_sweep(struct live_ledger *ledger);
+
 /*
  * The bytes of an extent that were counted for the roots of `from` are counted for those of `to`, both sets. To
  * a group's counters they come with the next live_ledger_recount_all.

@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/plant.h"
+#include "core/base/probe.h"
 #include "core/qgroup/live_accounts_extent.h"
 #include "core/forest/futex.h"
 #include "core/qgroup/live_rescan_walk.h"
@@ -19,6 +20,8 @@
 /* Beside writers it rests so many times as long as it works. */
 #define RESCAN_RESTS 2U
 #define RESCAN_REST_NS_MAX UINT64_C(20000000)
+/* Sets that nobody uses, from which on they are looked at. */
+#define RESCAN_UNUSED_MIN 65536U
 /* It lets commits go first for so many of these. */
 #define RESCAN_WAIT_NS 50000
 #define RESCAN_WAITS 200U
@@ -36,6 +39,7 @@ struct live_rescan {
 	bool fresh;          /* the accounts began with nothing */
 	uint64_t at;         /* extents that begin below are counted */
 	uint64_t generation; /* that the walk has kept sets of */
+	uint64_t unused;     /* sets that the last sweep left: the walk has kept them */
 
 	order_u32 state;   /* enum rs_rescan_state; changed under the commit lock */
 	order_u32 outcome; /* of the last: 0, or an errno */
@@ -205,6 +209,8 @@ static int live_rescan_finish(struct live_rescan *rescan)
 	int result = 0;
 
 	if (accounts->ledger) {
+		live_rescan_walk_forget(&rescan->walk);
+		live_ledger_sweep(accounts->ledger);
 		result = live_rescan_check_sets(rescan);
 		if (!result)
 			result = live_ledger_recount_all(accounts->ledger, &wrong);
@@ -235,6 +241,27 @@ static int live_rescan_roots(struct live_accounts *accounts)
 	return result ? result : live_accounts_scan(accounts, false);
 }
 
+/* Sets on the way to those of extents are used by nobody: they go when there are many. */
+static int live_rescan_settle(struct live_rescan *rescan)
+{
+	struct live_ledger *ledger = rescan->accounts->ledger;
+	struct live_sets_figures figures;
+	int result = live_sets_settle(live_ledger_sets(ledger));
+
+	if (result)
+		return result;
+	live_sets_figures_read(live_ledger_sets(ledger), &figures);
+	if (figures.unused < rescan->unused + RESCAN_UNUSED_MIN ||
+	    figures.unused - rescan->unused < (figures.sets + figures.forwarding) / 2)
+		return 0;
+	live_rescan_walk_hold(&rescan->walk, true);
+	live_ledger_sweep(ledger);
+	live_rescan_walk_hold(&rescan->walk, false);
+	live_sets_figures_read(live_ledger_sets(ledger), &figures);
+	rescan->unused = figures.unused;
+	return 0;
+}
+
 /* By the holder of the commit lock, between two commits. */
 static void live_rescan_step(struct live_rescan *rescan)
 {
@@ -250,15 +277,17 @@ static void live_rescan_step(struct live_rescan *rescan)
 	uint64_t differences = order_load_relaxed(&rescan->differences);
 	int stopped;
 
-	if (rescan->generation != generation && accounts->ledger)
+	if (rescan->generation != generation && accounts->ledger) {
 		live_rescan_walk_forget(&rescan->walk);
+		rescan->unused = 0;
+	}
 	rescan->generation = generation;
 	if (accounts->scan)
 		step.result = live_rescan_roots(accounts);
 	stopped = step.result ||
 		  extent_index_each_from(forest->extents, rescan->at, live_rescan_extent, &step);
 	if (!step.result && accounts->ledger)
-		step.result = live_sets_settle(live_ledger_sets(accounts->ledger));
+		step.result = live_rescan_settle(rescan);
 	/* Relaxed: as above. */
 	if (!step.result && stopped && order_load_relaxed(&rescan->differences) != differences)
 		step.result = live_rescan_recount(rescan);
@@ -271,6 +300,7 @@ static void live_rescan_step(struct live_rescan *rescan)
 		rescan->at = LIVE_ACCOUNTS_ALL;
 	if (rescan->fresh)
 		accounts->known = rescan->at;
+	PROBE2(rescan_step, rescan->at, generation);
 	/* Relaxed: for those who ask how far it is. */
 	order_store_relaxed(&rescan->bytenr, rescan->at);
 	if (stopped)

@@ -58,6 +58,30 @@ void live_rescan_walk_forget(struct live_rescan_walk *walk)
 	walk->leaf = NULL;
 }
 
+static void walk_full_hold(struct live_sets *sets, const struct live_rescan_walk_full *full,
+			   int64_t change)
+{
+	size_t at;
+
+	for (at = 0; at < full->count; at++)
+		live_sets_hold(sets, full->ones[at].set, change);
+}
+
+void live_rescan_walk_hold(struct live_rescan_walk *walk, bool hold)
+{
+	struct live_sets *sets = live_ledger_sets(walk->ledger);
+	int64_t change = hold ? 1 : -1;
+	unsigned level;
+	size_t at;
+
+	for (at = 0; at <= walk->entry_mask; at++)
+		if (walk->entries[at].bytenr)
+			live_sets_hold(sets, walk->entries[at].set, change);
+	walk_full_hold(sets, &walk->data, change);
+	for (level = 0; level < FORMAT_LEVELS; level++)
+		walk_full_hold(sets, &walk->blocks[level], change);
+}
+
 static struct live_rescan_walk_entry *walk_place(struct live_rescan_walk_entry *entries,
 						 size_t mask, uint64_t bytenr)
 {

@@ -52,6 +52,9 @@ int live_rescan_walk_init(struct live_rescan_walk *walk, struct rs_forest *fores
 			  struct live_ledger *ledger) __attribute__((warn_unused_result));
 void live_rescan_walk_destroy(struct live_rescan_walk *walk);
 
+/* What is kept holds its sets, or no more: for a sweep between the two. */
+void live_rescan_walk_hold(struct live_rescan_walk *walk, bool hold);
+
 /* Something was committed, or the ledger's sets changed. */
 void live_rescan_walk_forget(struct live_rescan_walk *walk);
 
