@@ -9,8 +9,9 @@
 /* A worker takes one in so many of the changes that are worth waking it, at a time. */
 #define PARALLEL_PARTS 16U
 
-/* Changes ahead whose memo and set are fetched. */
-#define MEMO_AHEAD 8U
+/* Changes ahead whose memo and set are fetched; then what the memo leads to, or where the set is to be found. */
+#define MEMO_AHEAD 12U
+#define TOGGLED_AHEAD 6U
 
 struct apply {
 	struct live_ledger *ledger;
@@ -92,6 +93,27 @@ static inline void change_fetch_memo(struct live_worker *worker, const struct ap
 	__builtin_prefetch(live_set_at(worker->ledger->sets, change->word));
 }
 
+static inline void change_fetch_toggled(struct live_worker *worker, const struct apply *apply,
+					const struct live_change *change)
+{
+	const struct live_memo *memo;
+	uint32_t element;
+	uint32_t stamp;
+
+	if (!change_is_plain(change))
+		return;
+	element = live_worker_element(worker, apply->deltas[change->first].root);
+	if (element == LINEAGE_NONE)
+		return;
+	stamp = worker->ledger->stamps[element];
+	memo = &worker->memos[live_memo_place(change->word, stamp)];
+	if (memo->set == change->word && memo->stamp == stamp)
+		__builtin_prefetch(live_set_at(worker->ledger->sets,
+					       memo->toggled & ~LIVE_MEMO_GAINS));
+	else
+		live_sets_toggle_prefetch(worker->ledger->sets, change->word, element);
+}
+
 static void changes_take(struct live_worker *worker, const struct apply *apply, size_t first,
 			 size_t count)
 {
@@ -103,6 +125,8 @@ static void changes_take(struct live_worker *worker, const struct apply *apply, 
 
 		if (at + MEMO_AHEAD < end)
 			change_fetch_memo(worker, apply, change + MEMO_AHEAD);
+		if (at + TOGGLED_AHEAD < end)
+			change_fetch_toggled(worker, apply, change + TOGGLED_AHEAD);
 		if (change_is_plain(change) &&
 		    change_plain(worker, change, &apply->deltas[change->first]))
 			continue;

@@ -63,6 +63,8 @@ bool live_sets_has(const struct live_sets *sets, uint32_t id, uint32_t element);
  */
 int live_sets_toggle(struct live_sets *sets, uint32_t id, uint32_t element, uint32_t *out)
 	__attribute__((warn_unused_result));
+/* Where that will be looked for. */
+void live_sets_toggle_prefetch(const struct live_sets *sets, uint32_t id, uint32_t element);
 /* Union, and intersection. Neither forwards. 0, -ENOMEM, -E2BIG. */
 int live_sets_join(struct live_sets *sets, uint32_t a, uint32_t b, uint32_t *out)
 	__attribute__((warn_unused_result));

@@ -73,6 +73,14 @@ int live_sets_toggle(struct live_sets *sets, uint32_t id, uint32_t element, uint
 	return ret;
 }
 
+void live_sets_toggle_prefetch(const struct live_sets *sets, uint32_t id, uint32_t element)
+{
+	uint32_t hash = live_sets_slot(sets, id)->hash ^ live_sets_hash(element) ^
+			live_sets_hash(lineage_next(sets->lineage, element));
+
+	__builtin_prefetch(&sets->buckets[hash & sets->mask]);
+}
+
 /* The roots that at least so many of the two have. */
 static int sets_combine(struct live_sets *sets, const struct live_set *a, const struct live_set *b,
 			unsigned least, uint32_t *out)
