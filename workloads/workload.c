@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "workloads/workload_list.h"
 
 static const struct rs_workload *const workload_list[] = {
-	NULL,
+	&workload_overwrite,     &workload_snapshot_storm, &workload_clone_fan,
+	&workload_defrag_shared, &workload_snapshot_drop,  &workload_rescan_under_load,
+	&workload_mixed,
 };
 
 const struct rs_workload *workload_at(unsigned index)

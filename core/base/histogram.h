@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define HISTOGRAM_BITS 6U    /* a doubling has 1 << so many buckets */
-#define HISTOGRAM_GROUPS 36U /* up to 2^42 ns: over an hour */
+#define HISTOGRAM_GROUPS 37U /* up to 2^42 ns: over an hour */
 #define HISTOGRAM_BUCKETS (HISTOGRAM_GROUPS << HISTOGRAM_BITS)
 
 struct histogram {
