@@ -196,19 +196,20 @@ static void planted_errors_are_found(void **state)
 	(void)state;
 	gather_plants(backref_item_plants);
 	gather_plants(backref_reference_plants);
-	for (at = 0; at < count; at++)
+	/* The fixture in which something was missed is told to its end; then that is enough. */
+	for (at = 0; at < count && !run.bad; at++)
 		plant_in(names[at]);
+	assert_int_equal(run.bad, 0);
 	for (plant = 0; plant < run.count; plant++) {
 		print_message("%5u  %s\n", run.made[plant], run.plants[plant]->name);
 		apart += run.apart[plant];
 	}
-	print_message("%5u plants in %zu fixtures, %u bad; %u on another leaf than their extent\n",
-		      run.total, count, run.bad, apart);
+	print_message("%5u plants in %zu fixtures; %u on another leaf than their extent\n",
+		      run.total, count, apart);
 	for (plant = 0; plant < run.count; plant++)
 		assert_true(run.made[plant] > 0);
 	assert_true(run.total >= 200);
 	assert_true(apart > 0);
-	assert_int_equal(run.bad, 0);
 }
 
 static void fixtures_have_no_errors(void **state)

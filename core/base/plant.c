@@ -3,10 +3,12 @@
 #include "core/base/plant.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/base/error.h"
 #include "core/base/order.h"
@@ -283,12 +285,27 @@ int plant_environment_check(struct rs_error *error)
 /* Relaxed: a sum, read when the threads that reach plants have been joined. */
 static order_u64 plant_reached;
 
+/* A byte into the file that who runs this program may have named. */
+static void plant_reached_tell(void)
+{
+	const char *path = getenv("REFSTORM_PLANT_REACHED");
+	int error = errno;
+	int fd = path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0) {
+		(void)!write(fd, "1", 1);
+		close(fd);
+	}
+	errno = error;
+}
+
 bool plant_armed(const char *name)
 {
 	pthread_once(&plant_once, plant_environment_read);
 	if (!plant_bug || strcmp(plant_bug, name) != 0)
 		return false;
-	order_fetch_add_relaxed(&plant_reached, 1);
+	if (!order_fetch_add_relaxed(&plant_reached, 1))
+		plant_reached_tell();
 	return true;
 }
 

@@ -9,7 +9,8 @@
  * they are a constant false and nothing.
  *
  * The environment arms them, and is read once: REFSTORM_PLANT=name one plant,
- * REFSTORM_WINDOW=name:stall_us a stall of so many microseconds at each pass.
+ * REFSTORM_WINDOW=name:stall_us a stall of so many microseconds at each pass. The
+ * file REFSTORM_PLANT_REACHED, if there is one, gets a byte once the plant is reached.
  *
  * Callers: any thread, inside RCU sections and under locks too. window_pass
  * blocks for as long as the hook or the stall does.
