@@ -26,7 +26,11 @@ struct cli_command {
 	int (*run)(int argc, char **argv);
 };
 
+extern const struct cli_command cli_bench;
+extern const struct cli_command cli_compare;
 extern const struct cli_command cli_exec;
+extern const struct cli_command cli_list;
+extern const struct cli_command cli_mutants;
 extern const struct cli_command cli_reclaim;
 extern const struct cli_command cli_script;
 extern const struct cli_command cli_verify;

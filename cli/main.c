@@ -11,7 +11,11 @@
 #include "refstorm/version.h"
 
 static const struct cli_command *const commands[] = {
+	&cli_bench,
+	&cli_compare,
 	&cli_exec,
+	&cli_list,
+	&cli_mutants,
 	&cli_reclaim,
 	&cli_script,
 	&cli_verify,

@@ -200,5 +200,7 @@ void rs_forest_statistics_read(struct rs_forest *forest, struct rs_forest_statis
 		.data_bytes = space_used(&forest->space, SPACE_DATA),
 		.metadata_bytes = space_used(&forest->space, SPACE_METADATA),
 		.blocks_copied = order_load_relaxed(&forest->blocks_copied),
+		.join_waits = order_load_relaxed(&forest->join_waits),
+		.join_wait_ns_max = order_load_relaxed(&forest->join_wait_ns_max),
 	};
 }

@@ -126,9 +126,10 @@ struct rs_forest {
 	/* Both change while no writer is in a transaction. */
 	struct forest_accounts *tracer; /* who is told of each reference; or NULL */
 	bool root_deltas;               /* are recorded */
-	struct forest_groups groups;    /* of the image, for who turns quotas on; under the commit lock */
-	order_u32 commits_wait;         /* for the commit lock, or have it; relaxed */
-	order_u32 rescan_event;         /* moves with the state of a rescan: a futex */
+	struct forest_groups
+		groups;         /* of the image, for who turns quotas on; under the commit lock */
+	order_u32 commits_wait; /* for the commit lock, or have it; relaxed */
+	order_u32 rescan_event; /* moves with the state of a rescan: a futex */
 
 	pthread_t drop_thread;
 	bool drop_thread_runs;
@@ -143,7 +144,17 @@ struct rs_forest {
 	order_u64 commits;
 	order_u64 heads;
 	order_u64 blocks_copied;
+	order_u64 join_waits; /* of operations, for a commit that stopped writers; relaxed */
+	order_u64 join_wait_ns_max;
 };
+
+/* Waits from now on count; what is over is forgotten. Any thread. */
+static inline void forest_join_waits_forget(struct rs_forest *forest)
+{
+	/* Relaxed, both: statistics. */
+	order_store_relaxed(&forest->join_waits, 0);
+	order_store_relaxed(&forest->join_wait_ns_max, 0);
+}
 
 /* By the holder of the commit lock. */
 static inline struct forest_accounts *forest_accounts_held(struct rs_forest *forest)

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/plant.h"
 #include "core/forest/futex.h"
@@ -92,9 +93,24 @@ bool trans_make_room(struct rs_writer *writer, int result, bool *tried)
 	return !trans_commit(writer);
 }
 
+/* An operation has joined that waited for a commit since then. */
+static __attribute__((noinline)) void trans_waited(struct rs_forest *forest, uint64_t since_ns)
+{
+	uint64_t waited_ns = clock_now_ns() - since_ns;
+	/* Relaxed, here and below: statistics. */
+	uint64_t longest_ns = order_load_relaxed(&forest->join_wait_ns_max);
+
+	order_fetch_add_relaxed(&forest->join_waits, 1);
+	/* Ends: each turn more finds a longer one. */
+	while (waited_ns > longest_ns &&
+	       !order_cas_weak_relaxed(&forest->join_wait_ns_max, &longest_ns, waited_ns))
+		;
+}
+
 int trans_join(struct rs_writer *writer, unsigned blocks)
 {
 	struct rs_forest *forest = writer->forest;
+	uint64_t waits_since_ns = 0; /* 0: it has not waited */
 	bool tried = false;
 	int result;
 
@@ -123,8 +139,12 @@ int trans_join(struct rs_writer *writer, unsigned blocks)
 		if (!order_load_acquire(&forest->committing))
 			break;
 		rs_operation_end(writer->producer);
+		if (!waits_since_ns)
+			waits_since_ns = clock_now_ns();
 		trans_wait(forest);
 	}
+	if (__builtin_expect(waits_since_ns != 0, 0))
+		trans_waited(forest, waits_since_ns);
 	/* Relaxed: it moves while no writer is in a transaction. */
 	writer->generation = order_load_relaxed(&forest->generation);
 	writer->joined = true;

@@ -194,6 +194,8 @@ struct rs_forest_statistics {
 	uint64_t data_bytes; /* allocated */
 	uint64_t metadata_bytes;
 	uint64_t blocks_copied; /* tree blocks, for writing */
+	uint64_t join_waits; /* operations that waited, before they began, for a commit that stopped writers */
+	uint64_t join_wait_ns_max; /* the longest of these */
 };
 RS_API void rs_forest_statistics_read(struct rs_forest *forest,
 				      struct rs_forest_statistics *statistics);
