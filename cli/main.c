@@ -17,6 +17,7 @@ static const struct cli_command *const commands[] = {
 	&cli_list,
 	&cli_mutants,
 	&cli_reclaim,
+	&cli_report,
 	&cli_script,
 	&cli_verify,
 };

@@ -37,6 +37,7 @@ uint64_t workload_begin(const struct workload_thread *thread)
 void workload_done(struct workload_thread *thread, unsigned operation, uint64_t begun)
 {
 	thread->operations++;
-	if (thread->latencies)
+	/* One that began before latencies were measured has none. */
+	if (thread->latencies && begun)
 		histogram_record(&thread->latencies[operation], clock_now_ns() - begun);
 }
