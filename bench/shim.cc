@@ -115,6 +115,7 @@ int main(int argc, char **argv)
 	bench_register_ledger_large();
 	bench_register_path();
 	bench_register_quota();
+	bench_register_quota_changed();
 	bench_register_record();
 	bench_register_sets();
 	bench_register_snapshots();

@@ -63,6 +63,7 @@ void bench_register_ledger(void);
 void bench_register_ledger_large(void);
 void bench_register_path(void);
 void bench_register_quota(void);
+void bench_register_quota_changed(void);
 void bench_register_record(void);
 void bench_register_sets(void);
 void bench_register_snapshots(void);

@@ -31,6 +31,7 @@ extern const struct cli_command cli_compare;
 extern const struct cli_command cli_exec;
 extern const struct cli_command cli_list;
 extern const struct cli_command cli_mutants;
+extern const struct cli_command cli_profile;
 extern const struct cli_command cli_reclaim;
 extern const struct cli_command cli_report;
 extern const struct cli_command cli_script;

@@ -161,6 +161,15 @@ static void *count_under_lock(void *argument)
 	return NULL;
 }
 
+static uint64_t timed_waits(const struct lock_statistics *statistics)
+{
+	uint64_t sum = 0;
+
+	for (unsigned at = 0; at < LOCK_WAIT_BUCKETS; at++)
+		sum += statistics->waits[at];
+	return sum;
+}
+
 /* Reads all along: numbers only rise, and a maximum never exceeds its sum by the end. */
 static void *watch_statistics(void *argument)
 {
@@ -230,6 +239,8 @@ static void lock_times_are_conserved(void **state)
 	assert_true(statistics.hold_ns_max <= statistics.hold_ns);
 	assert_true(statistics.wait_ns_max <= statistics.wait_ns);
 	assert_true(statistics.contended || !statistics.wait_ns);
+	assert_true(timed_waits(&statistics) == statistics.contended);
+	assert_true(statistics.wait_ns_p99 <= statistics.wait_ns_max);
 	lock_destroy(&counted.lock);
 }
 
@@ -270,7 +281,59 @@ static void lock_times_are_right(void **state)
 	assert_true(statistics.wait_ns == statistics.wait_ns_max);
 	/* It began to wait a moment after it said so. */
 	assert_true(statistics.wait_ns >= 10 * MS);
+	/* The only wait, to an eighth of it. */
+	assert_true(statistics.wait_ns_p99 <= statistics.wait_ns);
+	assert_true(statistics.wait_ns_p99 >= statistics.wait_ns / 8 * 7 - 1);
+	assert_true(timed_waits(&statistics) == 1);
 	lock_destroy(&counted.lock);
+}
+
+/* What is added up has the waits of all, and what is taken away has none of them. */
+static void lock_statistics_add_up(void **state)
+{
+	struct lock_statistics first = { .name = "x", .acquisitions = 90, .contended = 50 };
+	struct lock_statistics second = first;
+	struct lock_statistics sum;
+
+	(void)state;
+	/* Below 128 ns; and 1.25 to 1.5 of a doubling from 2^20 on. */
+	first.waits[0] = 99;
+	first.wait_ns = 99 * 60;
+	first.wait_ns_max = 70;
+	second.waits[1 + (20 - LOCK_WAIT_BITS) * 4 + 1] = 1;
+	second.wait_ns = second.wait_ns_max = 1400000;
+	second.hold_ns = 10;
+	sum = first;
+	lock_statistics_add(&sum, &second);
+	assert_true(sum.acquisitions == 180 && sum.contended == 100);
+	assert_true(sum.wait_ns == first.wait_ns + 1400000 && sum.hold_ns == 10);
+	assert_true(sum.wait_ns_max == 1400000);
+	/* Number 99 of 100, counted from 0, is the long one. */
+	assert_true(sum.wait_ns_p99 > 1310720 && sum.wait_ns_p99 < 1572864);
+	/* One short one more, and it is left out. */
+	sum.waits[0]++;
+	lock_statistics_add(&sum, &(struct lock_statistics){ .name = "x" });
+	assert_true(sum.wait_ns_p99 == 64);
+
+	lock_statistics_subtract(&sum, &first);
+	assert_true(sum.acquisitions == 90 && sum.contended == 50 && sum.wait_ns == 1400000);
+	assert_true(timed_waits(&sum) == 2);
+	/* Never below nothing: a lock was destroyed between. */
+	lock_statistics_subtract(&sum, &first);
+	lock_statistics_subtract(&sum, &first);
+	assert_true(sum.acquisitions == 0 && sum.contended == 0);
+}
+
+/* The last bucket has no end: the longest wait stands for it. */
+static void lock_statistics_of_long_waits(void **state)
+{
+	struct lock_statistics one = { .name = "x", .wait_ns_max = UINT64_C(1) << 40 };
+	struct lock_statistics all = { .name = "x" };
+
+	(void)state;
+	one.waits[LOCK_WAIT_BUCKETS - 1] = UINT64_C(1) << 62;
+	lock_statistics_add(&all, &one);
+	assert_true(all.wait_ns_p99 == UINT64_C(1) << 40);
 }
 
 /* Switched in the middle of a hold: no time is counted from before the switch. */
@@ -507,6 +570,8 @@ int main(void)
 		cmocka_unit_test(lock_violations_abort),
 #endif
 		cmocka_unit_test(lock_times_are_right),
+		cmocka_unit_test(lock_statistics_add_up),
+		cmocka_unit_test(lock_statistics_of_long_waits),
 		cmocka_unit_test(lock_times_switched_while_held),
 		cmocka_unit_test(lock_counts_are_conserved),
 		cmocka_unit_test(lock_times_are_conserved),

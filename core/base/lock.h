@@ -4,7 +4,7 @@
  *
  * Who may call: lock_acquire, lock_try and lock_release any thread; a thread
  * releases what it acquired. lock_init and lock_destroy once each, when nobody
- * else uses the lock. Progress: blocking. In a signal handler: nothing.
+ * else uses the lock. Progress: blocking. In a signal handler: lock_held alone.
  * Guarantee: mutual exclusion, and each holder sees what earlier ones wrote.
  * Statistics are read without the lock: each number is a true one of some
  * moment, but numbers of one lock may be some acquisitions apart.
@@ -40,6 +40,14 @@ enum lock_rank {
 	LOCK_RANK_REGISTRY = 1000,    /* the list of all locks; nothing is taken inside it */
 };
 
+/*
+ * Waits by their length: one bucket below 128 ns, four for each doubling up to 2^35 ns, one for what is
+ * longer. A lock has them itself, and there are thousands of locks: that is why they are few and narrow.
+ */
+#define LOCK_WAIT_BITS 7U
+#define LOCK_WAIT_GROUPS 28U
+#define LOCK_WAIT_BUCKETS (LOCK_WAIT_GROUPS * 4U + 2U)
+
 /* All numbers are relaxed atomics: written by the holder only, read by anybody. */
 struct lock_counters {
 	order_u64 acquisitions;
@@ -59,18 +67,22 @@ struct lock {
 	struct lock_counters counters;
 	struct lock *next; /* in the list of all locks, under its lock */
 	struct lock *prev;
+	order_u32 waits
+		[LOCK_WAIT_BUCKETS]; /* as the counters, but written by a holder that waited only */
 };
 
-/* One lock's numbers. Times are 0 for what happened while times were off. */
+/* One lock's numbers, or those of several of one name. Times are 0 for what happened while times were off. */
 struct lock_statistics {
 	const char *name;
 	enum lock_rank rank;
 	uint64_t acquisitions; /* that succeeded, lock_try's too */
 	uint64_t contended;    /* those of them that had to wait */
 	uint64_t wait_ns;
+	uint64_t wait_ns_p99; /* that 99 of 100 waits do not exceed, to an eighth of it; 0: none was timed */
 	uint64_t wait_ns_max;
 	uint64_t hold_ns;
 	uint64_t hold_ns_max;
+	uint64_t waits[LOCK_WAIT_BUCKETS]; /* timed ones; a lock's own stay at 2^32 - 1 */
 };
 
 /*
@@ -96,12 +108,27 @@ bool lock_try(struct lock *lock) __attribute__((warn_unused_result));
 void lock_release(struct lock *lock);
 
 /*
+ * Names of the locks that the calling thread holds, in the order of acquisition, up to `room` of them,
+ * and how many there are; -1 where NDEBUG is defined: not known. In a signal handler too.
+ */
+int lock_held(const char **names, unsigned room);
+
+/*
  * Times are measured from now on, or no more: two readings of the clock for each
  * acquisition, two more for one that waits. Counts are always kept.
  */
 void lock_statistics_enable(bool on);
 
 void lock_statistics_read(const struct lock *lock, struct lock_statistics *statistics);
+
+/* Adds another lock's numbers; the name stays. */
+void lock_statistics_add(struct lock_statistics *into, const struct lock_statistics *from);
+
+/*
+ * Leaves what happened after `begin` was read. The longest times cannot be taken apart: they are of
+ * all that was timed, so that who wants them of a stretch turns times on at its beginning.
+ */
+void lock_statistics_subtract(struct lock_statistics *from, const struct lock_statistics *begin);
 
 /*
  * Calls `fn` for each lock between its lock_init and lock_destroy, in no order.

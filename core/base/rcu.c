@@ -14,7 +14,9 @@
 #define _LGPL_SOURCE 1
 #include <urcu/urcu-memb.h>
 
+#include "core/base/clock.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 
 /*
  * liburcu is not instrumented, so the thread sanitizer has to be told what a
@@ -159,6 +161,7 @@ static void rcu_reached(struct rcu_deferred *deferred)
  */
 void rcu_defer_barrier(void)
 {
+	uint64_t begin = clock_now_ns();
 	struct rcu_last last;
 
 	sem_init(&last.reached, 0, 0);
@@ -169,10 +172,14 @@ void rcu_defer_barrier(void)
 	while (sem_wait(&last.reached))
 		;
 	sem_destroy(&last.reached);
+	tally_grace_waited(clock_now_ns() - begin);
 }
 
 void rcu_grace_wait(void)
 {
+	uint64_t begin = clock_now_ns();
+
 	urcu_memb_synchronize_rcu();
 	rcu_tsan_acquire(&rcu_tsan_grace);
+	tally_grace_waited(clock_now_ns() - begin);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "core/base/alloc.h"
+#include "core/base/tally.h"
 
 void segments_init(struct segments *segments, size_t element_bytes, uint32_t limit)
 {
@@ -75,7 +76,8 @@ int segments_reserve(struct segments *segments, uint32_t *number)
 		    segment_allocate(segments, index))
 			return -ENOMEM;
 		/* Ends: a failed exchange means that another thread has got a number. */
-	} while (!order_cas_weak_relaxed(&segments->next, &mine, mine + 1));
+	} while (!order_cas_weak_relaxed(&segments->next, &mine, mine + 1) &&
+		 tally_retry(TALLY_SEGMENTS_RESERVE));
 	*number = mine;
 	return 0;
 }

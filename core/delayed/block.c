@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/base/tally.h"
 
 /* In front of each block. */
 struct block {
@@ -46,6 +47,7 @@ static bool block_keep(struct block_cache *cache, struct block *block)
 		/* BLOCK.kept: its class. */
 		if (order_cas_release(place, &none, block))
 			return true;
+		tally_retry(TALLY_BLOCK_KEEP);
 	}
 	return false;
 }

@@ -9,6 +9,7 @@
 #include "core/base/barrier.h"
 #include "core/base/percpu.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 
 bool cpu_queue_possible(void)
 {
@@ -69,8 +70,10 @@ int cpu_queue_switch(struct cpu_queues *queues)
 	order_store_relaxed(&fresh->link, seen == &segment_full ? NULL : seen);
 	window_pass("queue.switching");
 	/* CPUQUEUE.segment: the empty segment, and what it leads to. */
-	if (!order_cas_acq_rel(&queue->current, &seen, fresh))
+	if (!order_cas_acq_rel(&queue->current, &seen, fresh)) {
 		segment_discard(fresh);
+		tally_retry(TALLY_CPU_QUEUE_SWITCH);
+	}
 	return 0;
 }
 

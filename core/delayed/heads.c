@@ -6,6 +6,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 #include "core/delayed/head.h"
 #include "core/delayed/heads_impl.h"
 #include "core/delayed/heads_merge.h"
@@ -130,7 +131,7 @@ static void heads_push(struct heads_part *part, struct heads_run *run)
 		/* Relaxed: published by the exchange. */
 		order_store_relaxed(&run->next, head);
 	/* HEADS.run: the run and its entries; what is behind was published by its pusher. */
-	while (!order_cas_weak_acq_rel(&part->runs, &head, run));
+	while (!order_cas_weak_acq_rel(&part->runs, &head, run) && tally_retry(TALLY_HEADS_PUSH));
 }
 
 /* The part's share of the result becomes a run of the block. True if it has any. */

@@ -9,6 +9,7 @@
 #include "core/base/alloc.h"
 #include "core/base/percpu.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 
 /* Turns of waiting for another's merge before the CPU is given away, and for how long then. */
 #define QUEUED_SPINS 1000U
@@ -93,7 +94,8 @@ static struct queued_merger *queued_merger_add(struct store *store)
 	do
 		merger->next = head;
 	/* QUEUED.merger: the merger, at work, and its next. */
-	while (!order_cas_weak_acq_rel(&store->mergers, &head, merger));
+	while (!order_cas_weak_acq_rel(&store->mergers, &head, merger) &&
+	       tally_retry(TALLY_QUEUED_MERGER_ADD));
 	return merger;
 }
 
@@ -110,8 +112,11 @@ static struct queued_merger *queued_merger_get(struct store *store)
 		 * MERGE.ticket: sees what the last one left in it. What is taken from here on is
 		 * taken after the ticket is odd, so that whoever misses it in a queue finds the ticket.
 		 */
-		if (!(ticket & 1) && order_cas_acq_rel(&merger->ticket, &ticket, ticket + 1))
+		if (ticket & 1)
+			continue;
+		if (order_cas_acq_rel(&merger->ticket, &ticket, ticket + 1))
 			break;
+		tally_retry(TALLY_QUEUED_MERGER_GET);
 	}
 	if (!merger)
 		merger = queued_merger_add(store);
@@ -139,7 +144,8 @@ static void queued_give_back(struct store *store, struct queued_merger *merger)
 	do
 		last->next = head;
 	/* QUEUED.returned: the takings. */
-	while (!order_cas_weak_acq_rel(&store->returned, &head, merger->taken));
+	while (!order_cas_weak_acq_rel(&store->returned, &head, merger->taken) &&
+	       tally_retry(TALLY_QUEUED_RETURN));
 	merger->taken = NULL;
 	/* QUEUED.give-back: that the takings are there. */
 	order_fetch_add_release(&store->give_backs, 1);

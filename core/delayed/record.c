@@ -16,6 +16,7 @@
 #include "core/base/percpu.h"
 #include "core/base/plant.h"
 #include "core/base/rcu.h"
+#include "core/base/tally.h"
 #include "core/delayed/record_impl.h"
 
 #define RECORD_SOFT_DELTAS (UINT64_C(1) << 20)
@@ -184,6 +185,7 @@ static struct rs_producer *record_producer_find(struct rs_record *record)
 		/* RECORD.joined: sees the queue as the last thread left it. */
 		if (order_cas_acquire(&producer->joined, &joined, 1))
 			return producer;
+		tally_retry(TALLY_RECORD_PRODUCER);
 	}
 	return NULL;
 }

@@ -8,6 +8,7 @@
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 
 /*
  * A stack of segment numbers: the top in the lower half of the word, in the upper a number that
@@ -71,7 +72,8 @@ static void segment_list_push(struct segment_list *list, const struct segment *f
 		/* Relaxed: published by the exchange. */
 		order_store_relaxed(&last->free_next, (uint32_t)top);
 	/* SEGMENT.free: the segments, and the links between them. */
-	while (!order_cas_weak_release(&list->top, &top, segment_top(top, first->number)));
+	while (!order_cas_weak_release(&list->top, &top, segment_top(top, first->number)) &&
+	       tally_retry(TALLY_SEGMENT_PUSH));
 }
 
 static struct segment *segment_list_pop(struct segment_pool *pool, struct segment_list *list)
@@ -89,6 +91,7 @@ static struct segment *segment_list_pop(struct segment_pool *pool, struct segmen
 		/* SEGMENT.free: sees the segment below too, for the next pop; publishes nothing. */
 		if (order_cas_weak_acq_rel(&list->top, &top, segment_top(top, next)))
 			return segment;
+		tally_retry(TALLY_SEGMENT_POP);
 	}
 	return NULL;
 }

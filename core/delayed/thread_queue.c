@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/percpu.h"
+#include "core/base/tally.h"
 
 void thread_queue_init(struct thread_queue *queue)
 {
@@ -95,6 +96,7 @@ static void thread_queue_claim(struct segment *segment, uint64_t now, struct tak
 			order_store_relaxed(&segment->since, now);
 			return;
 		}
+		tally_retry(TALLY_THREAD_QUEUE_CLAIM);
 	}
 }
 
@@ -136,8 +138,11 @@ int thread_queue_take(struct thread_queue *queue, struct segment_pool *pool, str
 
 		window_pass("queue.passing");
 		/* QUEUE.oldest: the segment behind; sees how far others have come. */
-		if (!order_cas_acq_rel(&queue->oldest, &oldest, thread_queue_word(oldest, behind)))
+		if (!order_cas_acq_rel(&queue->oldest, &oldest,
+				       thread_queue_word(oldest, behind))) {
+			tally_retry(TALLY_THREAD_QUEUE_OLDEST);
 			continue;
+		}
 		/* The word changes each time, so that it was this segment all along. */
 		oldest = thread_queue_word(oldest, behind);
 		if (thread_queue_done(segment, 1)) {

@@ -20,6 +20,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 #include "core/delayed/record_impl.h"
 
 /* Batches in the heads before they are folded. */
@@ -181,7 +182,7 @@ static void throttle_waited(struct rs_record *record, uint64_t ns)
 
 	order_fetch_add_relaxed(&record->waits, 1);
 	while (ns > most && !order_cas_weak_relaxed(&record->wait_ns_max, &most, ns))
-		;
+		tally_retry(TALLY_THROTTLE_LONGEST);
 }
 
 int throttle_wait(struct rs_record *record)

@@ -17,6 +17,7 @@
 #include "core/base/array.h"
 #include "core/base/error.h"
 #include "core/base/plant.h"
+#include "core/base/probe.h"
 #include "core/forest/commit.h"
 #include "core/forest/cow.h"
 #include "core/forest/futex.h"
@@ -354,6 +355,19 @@ static void commit_lock_acquire(struct rs_forest *forest)
 	order_fetch_sub_relaxed(&forest->commits_wait, 1);
 }
 
+static void commit_probe_begin(struct rs_forest *forest)
+{
+	/* Relaxed, both, here and below: changed under the commit lock. */
+	PROBE2(commit_begin, order_load_relaxed(&forest->generation),
+	       order_load_relaxed(&forest->heads));
+}
+
+static void commit_probe_end(struct rs_forest *forest)
+{
+	PROBE2(commit_end, order_load_relaxed(&forest->generation),
+	       order_load_relaxed(&forest->heads));
+}
+
 static int commit_request(struct rs_writer *writer, const struct commit_request *request)
 {
 	struct rs_forest *forest = writer->forest;
@@ -367,6 +381,7 @@ static int commit_request(struct rs_writer *writer, const struct commit_request 
 		return -ENOMEM;
 	freed->forest = forest;
 	commit_lock_acquire(forest);
+	commit_probe_begin(forest);
 	result = rs_forest_aborted(forest, NULL) ? -EROFS : 0;
 	if (!result && snapshot)
 		result = space_blocks_reserve(&writer->windows[SPACE_METADATA], 1);
@@ -380,6 +395,7 @@ static int commit_request(struct rs_writer *writer, const struct commit_request 
 		aborted = rs_forest_aborted(forest, NULL) != 0;
 		commit_let_writers_go(forest);
 	}
+	commit_probe_end(forest);
 	lock_release(&forest->commit_lock);
 	/* What an aborted transaction frees is not free in the last commit. */
 	if (aborted)

@@ -16,6 +16,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/plant.h"
+#include "core/base/probe.h"
 #include "core/forest/cow.h"
 #include "core/forest/futex.h"
 #include "core/forest/refs.h"
@@ -337,6 +338,7 @@ int rs_forest_drop_step(struct rs_writer *writer, unsigned blocks)
 		if (!result)
 			drop_finished(root);
 	}
+	PROBE2(drop_step, root->id, result);
 	lock_release(&root->lock);
 	trans_end(writer);
 	return result < 0 ? result : drop_first(writer->forest) != NULL;

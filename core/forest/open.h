@@ -48,9 +48,9 @@ struct open_work {
 	struct tree_root extents;    /* the extent tree; bytenr 0: none */
 	struct tree_root quota_tree; /* bytenr 0: none */
 	struct forest_groups groups;
-	bool quotas; /* are on in the image */
-	uint64_t id_max;          /* the highest in use below the special ones */
-	struct open_gap *gaps;    /* ascending by address */
+	bool quotas;           /* are on in the image */
+	uint64_t id_max;       /* the highest in use below the special ones */
+	struct open_gap *gaps; /* ascending by address */
 	size_t gap_count;
 	size_t gap_capacity;
 };

@@ -16,8 +16,8 @@ static unsigned level_of(uint64_t group)
 static struct forest_group_link *add_link(struct open_work *work, uint64_t group, uint64_t parent)
 {
 	struct forest_groups *groups = &work->groups;
-	struct forest_group_link *links = array_grow(groups->links, groups->count, 1,
-						     &groups->capacity, sizeof(*links));
+	struct forest_group_link *links =
+		array_grow(groups->links, groups->count, 1, &groups->capacity, sizeof(*links));
 
 	if (!links)
 		return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/base/probe.h"
 #include "core/forest/btree.h"
 #include "core/forest/commit.h"
 #include "core/forest/inode.h"
@@ -122,6 +123,7 @@ int subvolume_snapshot(struct rs_writer *writer, struct rs_subvol *source, const
 	result = subvolume_inherit(root, groups, count);
 	if (!result)
 		result = commit_with(writer, root);
+	PROBE3(snapshot, source->id, root->id, result);
 	alloc_free(root->inherit);
 	root->inherit = NULL;
 	root->inherit_count = 0;

@@ -108,8 +108,8 @@ static inline void change_fetch_toggled(struct live_worker *worker, const struct
 	stamp = worker->ledger->stamps[element];
 	memo = &worker->memos[live_memo_place(change->word, stamp)];
 	if (memo->set == change->word && memo->stamp == stamp)
-		__builtin_prefetch(live_set_at(worker->ledger->sets,
-					       memo->toggled & ~LIVE_MEMO_GAINS));
+		__builtin_prefetch(
+			live_set_at(worker->ledger->sets, memo->toggled & ~LIVE_MEMO_GAINS));
 	else
 		live_sets_toggle_prefetch(worker->ledger->sets, change->word, element);
 }

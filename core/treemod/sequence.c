@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/probe.h"
+#include "core/base/tally.h"
+
 /* How often, and for how long each time, a run waits for a view that is being acquired. */
 #define SEQUENCE_NAPS 20U
 #define SEQUENCE_NAP_NS 50000L
@@ -42,13 +45,17 @@ void sequence_join(struct sequence *sequence, struct sequence_slot *slot)
 	do
 		slot->next = head;
 	/* SEQUENCE.slot: the slot's members. */
-	while (!order_cas_weak_acq_rel(&sequence->slots, &head, slot));
+	while (!order_cas_weak_acq_rel(&sequence->slots, &head, slot) &&
+	       tally_retry(TALLY_SEQUENCE_JOIN));
 }
 
 uint64_t sequence_cut(struct sequence *sequence)
 {
 	/* SEQUENCE.cut: what was done before the cut; acquires the cuts before it. */
-	return order_fetch_add_acq_rel(&sequence->counter, 1);
+	uint64_t cut = order_fetch_add_acq_rel(&sequence->counter, 1);
+
+	PROBE1(cut, cut);
+	return cut;
 }
 
 struct view_slot *sequence_view(struct sequence *sequence)
@@ -163,7 +170,7 @@ bool sequence_close(struct sequence *sequence, uint64_t cut, struct sequence_wai
 		top = lowest ? lowest - 1 : 0;
 	/* SEQUENCE.closed: what ended operations wrote; acquired, to hand on what others saw. */
 	while (known < top && !order_cas_weak_acq_rel(&sequence->closed, &known, top))
-		;
+		tally_retry(TALLY_SEQUENCE_CLOSE);
 	return top >= cut || known >= cut;
 }
 

@@ -4,6 +4,7 @@
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
 #include "core/base/plant.h"
+#include "core/base/tally.h"
 
 #define VIEW_FLAGS (VIEW_ENDED | VIEW_CLAIMING)
 
@@ -51,7 +52,10 @@ static bool view_slot_claim(struct view_slot *slot, uint64_t floor)
 	 * VIEW.cut: hands on what the last holder, perhaps a commit, published; view_hold's store
 	 * ends what its release has begun.
 	 */
-	return order_cas_acquire(&slot->cut, &free, floor | VIEW_CLAIMING);
+	if (order_cas_acquire(&slot->cut, &free, floor | VIEW_CLAIMING))
+		return true;
+	tally_retry(TALLY_VIEW_CLAIM);
+	return false;
 }
 
 static struct view_slot *view_chunk_add(struct views *views, uint64_t floor)
@@ -71,7 +75,8 @@ static struct view_slot *view_chunk_add(struct views *views, uint64_t floor)
 	do
 		chunk->next = head;
 	/* VIEW.chunk: the chunk's slots, and its next; what head points to was published by its pusher. */
-	while (!order_cas_weak_acq_rel(&views->chunks, &head, chunk));
+	while (!order_cas_weak_acq_rel(&views->chunks, &head, chunk) &&
+	       tally_retry(TALLY_VIEW_ADD));
 	return &chunk->slots[0];
 }
 
