@@ -35,6 +35,7 @@ extern const struct cli_command cli_profile;
 extern const struct cli_command cli_reclaim;
 extern const struct cli_command cli_report;
 extern const struct cli_command cli_script;
+extern const struct cli_command cli_stress;
 extern const struct cli_command cli_verify;
 
 /* "refstorm: " and the text on standard error. */

@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/exec_oracle.h"
 #include "cli/exec_state.h"
 #include "cli/image_options.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "refstorm/forest.h"
 #include "refstorm/quota.h"
+#include "stress/oracle/script_oracle.h"
 #include "workloads/script_forest.h"
 #include "workloads/script_kernel.h"
 #include "workloads/script_run.h"
@@ -189,6 +189,15 @@ static int exit_code(enum script_run_outcome outcome)
 	}
 }
 
+/* How many groups' numbers all checks together have compared. */
+static uint64_t oracle_groups(const struct script_oracle *oracle)
+{
+	struct script_oracle_counts counts;
+
+	script_oracle_counts_read(oracle, &counts);
+	return counts.groups;
+}
+
 static void print_result(const struct script_run_result *result, uint64_t groups, double seconds)
 {
 	printf("%" PRIu64 " operations, %" PRIu64 " of them failed as they should, %" PRIu64
@@ -202,7 +211,7 @@ static void print_result(const struct script_run_result *result, uint64_t groups
 /* With a state wanted, what the script has done is committed at its end. */
 static int run(const struct exec_arguments *arguments, const struct script_run_options *options)
 {
-	const struct exec_oracle *oracle = options->check_argument;
+	const struct script_oracle *oracle = options->check_argument;
 	struct rs_error error = RS_ERROR_INIT;
 	struct script_run_result result;
 	uint64_t begin = clock_now_ns();
@@ -215,7 +224,7 @@ static int run(const struct exec_arguments *arguments, const struct script_run_o
 	if (outcome != SCRIPT_RUN_OK)
 		cli_error(&error);
 	else if (!cli_output_is_stdout(arguments->state))
-		print_result(&result, oracle ? exec_oracle_groups(oracle) : 0, seconds);
+		print_result(&result, oracle ? oracle_groups(oracle) : 0, seconds);
 	return exit_code(outcome);
 }
 
@@ -261,20 +270,20 @@ static int open_forest(const struct exec_arguments *arguments,
 }
 
 static int run_script(const struct exec_arguments *arguments, const struct script *script,
-		      struct rs_forest *forest, struct exec_oracle *oracle)
+		      struct rs_forest *forest, struct script_oracle *oracle)
 {
 	struct script_run_options options = {
 		.script = script,
 		.threads = arguments->threads,
 		.interrupted = cli_interrupted,
-		.check = exec_oracle_check,
+		.check = script_oracle_check,
 		.check_argument = oracle,
 	};
 	struct rs_error error = RS_ERROR_INIT;
 	struct script_forest *back_end;
 	int code;
 
-	if (exec_oracle_begin(oracle, forest, arguments->image_count, &error) ||
+	if (script_oracle_begin(oracle, forest, arguments->image_count, &error) ||
 	    script_forest_create(script, forest, &back_end, &error)) {
 		cli_error(&error);
 		return CLI_EXIT_UNUSABLE;
@@ -288,22 +297,40 @@ static int run_script(const struct exec_arguments *arguments, const struct scrip
 	return code;
 }
 
+/* Watching the forest for them costs more than the operations. */
+static bool has_checks(const struct script *script)
+{
+	size_t at;
+
+	for (at = 0; at < script->operation_count; at++)
+		if (script->operations[at].kind == SCRIPT_CHECK)
+			return true;
+	return false;
+}
+
+static void print_finding(void *argument, const char *text)
+{
+	(void)argument;
+	cli_message("%s", text);
+}
+
 static int run_on_forest(const struct exec_arguments *arguments, const struct script *script)
 {
 	struct rs_forest_options options = {
 		.node_bytes = arguments->node_bytes,
 		.record = arguments->record,
 	};
+	const struct script_oracle_options watch = { .finding = print_finding };
 	struct rs_error error = RS_ERROR_INIT;
-	struct exec_oracle *oracle;
+	struct script_oracle *oracle;
 	struct rs_forest *forest;
 	int code = CLI_EXIT_UNUSABLE;
 
-	if (exec_oracle_create(script, &oracle, &error)) {
+	if (script_oracle_create(has_checks(script) ? &watch : NULL, &oracle, &error)) {
 		cli_error(&error);
 		return code;
 	}
-	options.observer = exec_oracle_observer(oracle);
+	options.observer = script_oracle_observer(oracle);
 	/* What an image has is made known to the observer before anything of it is taken apart. */
 	options.no_drop_thread = options.observer && arguments->image_count;
 	if (open_forest(arguments, &options, &forest, &error)) {
@@ -312,7 +339,7 @@ static int run_on_forest(const struct exec_arguments *arguments, const struct sc
 		code = run_script(arguments, script, forest, oracle);
 		rs_forest_destroy(forest);
 	}
-	exec_oracle_destroy(oracle);
+	script_oracle_destroy(oracle);
 	return code;
 }
 

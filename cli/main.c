@@ -11,8 +11,8 @@
 #include "refstorm/version.h"
 
 static const struct cli_command *const commands[] = {
-	&cli_bench,   &cli_compare, &cli_exec,   &cli_list,   &cli_mutants,
-	&cli_profile, &cli_reclaim, &cli_report, &cli_script, &cli_verify,
+	&cli_bench,   &cli_compare, &cli_exec,   &cli_list,   &cli_mutants, &cli_profile,
+	&cli_reclaim, &cli_report,  &cli_script, &cli_stress, &cli_verify,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

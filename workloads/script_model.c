@@ -236,9 +236,9 @@ bool script_model_in_range(struct script_model_generator *generator, const char 
 			   const struct script_model_target *target, uint64_t offset,
 			   uint64_t length)
 {
-	return script_model_line(generator, "%s s%" PRIu64 " f%u %" PRIu64 " %" PRIu64, word,
-				 target->subvol->number, target->number, offset * SCRIPT_UNIT,
-				 length * SCRIPT_UNIT);
+	return script_model_line(generator, "%s s%" PRIu64 " %s%u %" PRIu64 " %" PRIu64, word,
+				 target->subvol->number, generator->file, target->number,
+				 offset * SCRIPT_UNIT, length * SCRIPT_UNIT);
 }
 
 bool script_model_two_ranges(struct script_model_generator *generator, const char *word,
@@ -247,11 +247,11 @@ bool script_model_two_ranges(struct script_model_generator *generator, const cha
 			     uint64_t target_offset)
 {
 	return script_model_line(generator,
-				 "%s s%" PRIu64 " f%u %" PRIu64 " %" PRIu64 " s%" PRIu64
-				 " f%u %" PRIu64,
-				 word, source->subvol->number, source->number, offset * SCRIPT_UNIT,
-				 length * SCRIPT_UNIT, target->subvol->number, target->number,
-				 target_offset * SCRIPT_UNIT);
+				 "%s s%" PRIu64 " %s%u %" PRIu64 " %" PRIu64 " s%" PRIu64
+				 " %s%u %" PRIu64,
+				 word, source->subvol->number, generator->file, source->number,
+				 offset * SCRIPT_UNIT, length * SCRIPT_UNIT, target->subvol->number,
+				 generator->file, target->number, target_offset * SCRIPT_UNIT);
 }
 
 void script_model_end_section(struct script_model_generator *generator)

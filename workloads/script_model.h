@@ -60,15 +60,17 @@ struct script_model_group {
 struct script_model_generator {
 	const struct script_random_options *options;
 	const struct script_model_profile *profile;
+	const char *file; /* what names of files begin with */
 	struct random_state random;
 	FILE *to;
 	struct script_model_subvol subvols[SCRIPT_MODEL_SUBVOLS_MAX];
 	unsigned subvol_count;
 	uint64_t next_number;
 	unsigned begun; /* lines of the beginning */
-	bool quota;     /* is on */
-	bool rescan;    /* one may run */
-	uint32_t left;  /* bits of the groups that may have a deleted member yet */
+	unsigned sourced;
+	bool quota;    /* is on */
+	bool rescan;   /* one may run */
+	uint32_t left; /* bits of the groups that may have a deleted member yet */
 	struct script_model_group groups[SCRIPT_MODEL_GROUPS]; /* by level */
 	int thread; /* of the line; SCRIPT_MODEL_NOBODY: none */
 };

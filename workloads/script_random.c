@@ -120,8 +120,9 @@ static bool roll_truncate(struct script_model_generator *generator)
 			script_model_below(generator, generator->profile->units + 1);
 	target.file->there = true;
 	target.file->units = units;
-	return script_model_line(generator, "truncate s%" PRIu64 " f%u %" PRIu64,
-				 target.subvol->number, target.number, units * SCRIPT_UNIT);
+	return script_model_line(generator, "truncate s%" PRIu64 " %s%u %" PRIu64,
+				 target.subvol->number, generator->file, target.number,
+				 units * SCRIPT_UNIT);
 }
 
 /* unlink and defrag */
@@ -136,8 +137,8 @@ static bool roll_whole(struct script_model_generator *generator, bool unlink)
 		target.file->there = false;
 		target.file->units = 0;
 	}
-	return script_model_line(generator, "%s s%" PRIu64 " f%u", unlink ? "unlink" : "defrag",
-				 target.subvol->number, target.number);
+	return script_model_line(generator, "%s s%" PRIu64 " %s%u", unlink ? "unlink" : "defrag",
+				 target.subvol->number, generator->file, target.number);
 }
 
 /*
@@ -146,7 +147,8 @@ static bool roll_whole(struct script_model_generator *generator, bool unlink)
  */
 static uint64_t any_number(struct script_model_generator *generator)
 {
-	uint64_t number = script_model_below(generator, generator->next_number + 1);
+	uint64_t first = generator->options->first_number;
+	uint64_t number = first + script_model_below(generator, generator->next_number - first + 1);
 	unsigned at;
 
 	if (generator->thread != SCRIPT_MODEL_NOBODY || script_model_percent(generator, 60))
@@ -271,11 +273,11 @@ static bool fail_read_only(struct script_model_generator *generator)
 	number = target.subvol->number;
 	switch (script_model_below(generator, 4)) {
 	case 0:
-		return script_model_line(generator, "fails EROFS truncate s%" PRIu64 " f%u 0",
-					 number, target.number);
+		return script_model_line(generator, "fails EROFS truncate s%" PRIu64 " %s%u 0",
+					 number, generator->file, target.number);
 	case 1:
-		return script_model_line(generator, "fails EROFS unlink s%" PRIu64 " f%u", number,
-					 target.number);
+		return script_model_line(generator, "fails EROFS unlink s%" PRIu64 " %s%u", number,
+					 generator->file, target.number);
 	case 2:
 		return script_model_in_range(generator, "fails EROFS punch", &target, 0, 1);
 	default:
@@ -301,8 +303,8 @@ static bool fail_missing(struct script_model_generator *generator)
 		    target.file->there)
 			return false;
 		script_model_use_file(generator, &target);
-		return script_model_line(generator, "fails ENOENT unlink s%" PRIu64 " f%u",
-					 target.subvol->number, target.number);
+		return script_model_line(generator, "fails ENOENT unlink s%" PRIu64 " %s%u",
+					 target.subvol->number, generator->file, target.number);
 	}
 }
 
@@ -407,12 +409,27 @@ static unsigned any_roll(struct script_model_generator *generator)
 	return roll;
 }
 
+/* The groups of an image would stand in the way of those that come to be here. */
+static bool source_line(struct script_model_generator *generator)
+{
+	const struct script_random_options *options = generator->options;
+	unsigned sourced = generator->sourced++;
+
+	if (!sourced)
+		return script_model_line(generator, "quota off");
+	return script_model_line(generator, "snapshot id:%" PRIu64 " s%" PRIu64,
+				 options->sources[sourced - 1], add_subvol(generator)->number);
+}
+
 /* What a profile with quotas begins with; false if that is written. */
 static bool begin_line(struct script_model_generator *generator)
 {
 	unsigned subvols = generator->profile->begin;
 	unsigned begun = generator->begun;
 
+	if (generator->options->source_count &&
+	    generator->sourced <= generator->options->source_count && has_room(generator))
+		return source_line(generator);
 	if (!subvols || begun > subvols + SCRIPT_RANDOM_QUOTA_GROUPS + SCRIPT_RANDOM_QUOTA_NESTED)
 		return false;
 	generator->begun++;
@@ -431,6 +448,8 @@ static unsigned check_every(const struct script_model_generator *generator)
 {
 	bool quotas = generator->profile->begin;
 
+	if (generator->options->check_every)
+		return generator->options->check_every;
 	if (generator->options->threads)
 		return quotas ? 2 : 4;
 	return quotas ? 10 : 64;
@@ -496,6 +515,11 @@ static const struct script_model_profile *find_profile(const char *name)
 
 static void write_header(const struct script_random_options *options, FILE *to)
 {
+	if (options->table) {
+		fprintf(to, "# seed %" PRIu64 ", weights %s\n", options->seed,
+			options->table->name);
+		return;
+	}
 	fprintf(to, "# refstorm script --seed %" PRIu64 " --ops %" PRIu64 " --profile %s",
 		options->seed, options->operations, options->profile);
 	if (options->threads)
@@ -504,15 +528,44 @@ static void write_header(const struct script_random_options *options, FILE *to)
 		options->checks ? " --check" : "");
 }
 
+/* All is as it was at the beginning, but for quotas. */
+static void write_end(struct script_model_generator *generator)
+{
+	unsigned at;
+
+	generator->thread = SCRIPT_MODEL_NOBODY;
+	script_model_line(generator, "drop-wait");
+	if (generator->options->checks)
+		script_model_line(generator, "check");
+	for (at = 0; at < generator->subvol_count; at++)
+		script_model_line(generator, "delete s%" PRIu64, generator->subvols[at].number);
+	script_model_line(generator, "drop-wait");
+	if (generator->options->checks)
+		script_model_line(generator, "check");
+}
+
+static bool has_weights(const struct script_model_profile *profile)
+{
+	unsigned roll;
+
+	for (roll = 0; roll < SCRIPT_MODEL_ROLLS; roll++)
+		if (profile->weights[roll])
+			return true;
+	return false;
+}
+
 int script_random_write(const struct script_random_options *options, FILE *to,
 			struct rs_error *error)
 {
-	const struct script_model_profile *profile = find_profile(options->profile);
+	const struct script_model_profile *profile =
+		options->table ? options->table : find_profile(options->profile);
 	struct script_model_generator *generator;
 	uint64_t at;
 
 	if (!profile)
 		return error_set(error, -EINVAL, "there is no profile '%s'", options->profile);
+	if (!has_weights(profile))
+		return error_set(error, -EINVAL, "profile '%s' has no weights", profile->name);
 	if (options->threads > SCRIPT_RANDOM_THREADS_MAX)
 		return error_set(error, -EINVAL, "at most %u threads", SCRIPT_RANDOM_THREADS_MAX);
 	generator = alloc_zeroed(1, sizeof(*generator));
@@ -520,11 +573,15 @@ int script_random_write(const struct script_random_options *options, FILE *to,
 		return error_no_memory(error, "a random script");
 	generator->options = options;
 	generator->profile = profile;
+	generator->file = options->file ? options->file : "f";
+	generator->next_number = options->first_number;
 	generator->to = to;
 	random_state_seed(&generator->random, options->seed, 0);
 	write_header(options, to);
 	for (at = 0; at < options->operations && !ferror(to); at++)
 		next_line(generator);
+	if (options->ends_empty)
+		write_end(generator);
 	alloc_free(generator);
 	if (ferror(to))
 		return error_set(error, -EIO, "the script cannot be written");

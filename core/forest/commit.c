@@ -21,6 +21,7 @@
 #include "core/forest/commit.h"
 #include "core/forest/cow.h"
 #include "core/forest/futex.h"
+#include "core/forest/root.h"
 #include "core/forest/trans.h"
 
 /* Extents without references, to be given back behind the commit that freed them. */
@@ -395,6 +396,12 @@ static int commit_request(struct rs_writer *writer, const struct commit_request 
 		aborted = rs_forest_aborted(forest, NULL) != 0;
 		commit_let_writers_go(forest);
 	}
+	/* Accounts that could not take it up have it until they can. */
+	if (snapshot && (result || !forest_accounts_held(forest)))
+		root_inherit_forget(snapshot);
+	if (snapshot && snapshot->inherit)
+		/* Relaxed: who acts on it looks again under the lock. */
+		order_store_relaxed(&forest->inherit_waits, 1);
 	commit_probe_end(forest);
 	lock_release(&forest->commit_lock);
 	/* What an aborted transaction frees is not free in the last commit. */

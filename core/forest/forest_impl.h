@@ -58,7 +58,7 @@ struct rs_subvol {
 	struct root_commit *committing; /* the next one; by the commit */
 	struct rs_subvol *source;       /* of a snapshot that is to be made */
 	uint32_t account;               /* a number that the accounts keep with it; 0 at first */
-	uint64_t *inherit;              /* groups that it will be a member of */
+	uint64_t *inherit; /* groups that it will be a member of; NULL once the accounts know */
 	size_t inherit_count;
 	bool drop_known;             /* it has been in the list of drops; by the commit */
 	struct rs_subvol *drop_next; /* in the forest's list */
@@ -127,9 +127,10 @@ struct rs_forest {
 	struct forest_accounts *tracer; /* who is told of each reference; or NULL */
 	bool root_deltas;               /* are recorded */
 	struct forest_groups
-		groups;         /* of the image, for who turns quotas on; under the commit lock */
-	order_u32 commits_wait; /* for the commit lock, or have it; relaxed */
-	order_u32 rescan_event; /* moves with the state of a rescan: a futex */
+		groups;          /* of the image, for who turns quotas on; under the commit lock */
+	order_u32 inherit_waits; /* some root has groups that the accounts do not know; relaxed */
+	order_u32 commits_wait;  /* for the commit lock, or have it; relaxed */
+	order_u32 rescan_event;  /* moves with the state of a rescan: a futex */
 
 	pthread_t drop_thread;
 	bool drop_thread_runs;

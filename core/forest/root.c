@@ -36,6 +36,7 @@ static void root_destroy(struct rs_subvol *root)
 	alloc_free(order_load_relaxed(&root->commit));
 	alloc_free(root->committing);
 	lock_destroy(&root->lock);
+	alloc_free(root->inherit);
 	alloc_free(root->name);
 	alloc_free(root);
 }
@@ -200,6 +201,13 @@ struct rs_subvol *rs_subvol_find(struct rs_forest *forest, const char *name)
 	root = root_find_name_locked(forest, name);
 	lock_release(&forest->table_lock);
 	return root_if_live(root);
+}
+
+void root_inherit_forget(struct rs_subvol *root)
+{
+	alloc_free(root->inherit);
+	root->inherit = NULL;
+	root->inherit_count = 0;
 }
 
 struct rs_subvol *root_find_id(struct rs_forest *forest, uint64_t id)

@@ -35,6 +35,9 @@ void root_forget_name(struct rs_subvol *root);
 /* One that came to nothing: its name is free, and it counts as taken apart. */
 void root_give_up(struct rs_subvol *root);
 
+/* The accounts know what it inherits, or there are none. By the holder of the commit lock, or nobody else knows the root. */
+void root_inherit_forget(struct rs_subvol *root);
+
 /* Also one that is deleted, or new. NULL if there is none. */
 struct rs_subvol *root_find_id(struct rs_forest *forest, uint64_t id);
 

@@ -124,9 +124,6 @@ int subvolume_snapshot(struct rs_writer *writer, struct rs_subvol *source, const
 	if (!result)
 		result = commit_with(writer, root);
 	PROBE3(snapshot, source->id, root->id, result);
-	alloc_free(root->inherit);
-	root->inherit = NULL;
-	root->inherit_count = 0;
 	if (result && !root->node)
 		root_give_up(root);
 	*out = root;

@@ -250,15 +250,36 @@ static int live_accounts_scan_root(struct live_accounts *accounts, const struct 
 	return 0;
 }
 
+/* What the commit that made it could not: groups that it was to be a member of, if they are still there. */
+static int live_accounts_scan_inherit(struct live_accounts *accounts, struct rs_subvol *root)
+{
+	int result = 0;
+	size_t at;
+
+	for (at = 0; at < root->inherit_count && result != -ENOMEM; at++)
+		result = live_groups_assign(accounts->groups, root->id, root->inherit[at]);
+	if (result == -ENOMEM)
+		return result;
+	root_inherit_forget(root);
+	return 0;
+}
+
 int live_accounts_scan(struct live_accounts *accounts, bool fresh)
 {
 	struct rs_subvol *root = NULL;
 	int result = 0;
 
-	while (!result && (root = forest_root_next(accounts->forest, root)))
+	while (!result && (root = forest_root_next(accounts->forest, root))) {
 		result = accounts->extent ? live_accounts_extent_scan(accounts, root, fresh) :
 					    live_accounts_scan_root(accounts, root, fresh);
+		/* Relaxed: as above. One that is new is its maker's. */
+		if (!result && order_load_relaxed(&root->state) == ROOT_LIVE && root->inherit)
+			result = live_accounts_scan_inherit(accounts, root);
+	}
 	accounts->scan = result != 0;
+	if (!result)
+		/* Relaxed: under the commit lock. */
+		order_store_relaxed(&accounts->forest->inherit_waits, 0);
 	return result;
 }
 
@@ -309,6 +330,7 @@ static int live_accounts_settle_all(struct live_accounts *accounts, struct rs_su
 				      snapshot->inherit, snapshot->inherit_count);
 	if (result)
 		return result;
+	root_inherit_forget(snapshot);
 	if (plant_armed("ledger.root-node"))
 		accounts->late.change_count = accounts->late.delta_count = 0;
 	live_accounts_refresh(accounts, &accounts->late);
@@ -328,12 +350,17 @@ static void accounts_settle(struct forest_accounts *hooked, struct rs_subvol *sn
 	if (!result)
 		return;
 	live_accounts_give_up(accounts, result, &error);
-	/* What it inherits is known only now. All else about roots is seen to when they are scanned. */
-	if (snapshot && accounts->ledger && !live_ledger_has_root(accounts->ledger, snapshot->id) &&
-	    live_ledger_has_root(accounts->ledger, snapshot->source->id) &&
-	    live_ledger_snapshot(accounts->ledger, snapshot->source->id, snapshot->id,
+	if (!snapshot || !accounts->ledger)
+		return;
+	/* Its place behind its source is known only now. All else about roots is seen to when they are scanned. */
+	if (live_ledger_has_root(accounts->ledger, snapshot->id) ||
+	    !live_ledger_has_root(accounts->ledger, snapshot->source->id))
+		return;
+	if (live_ledger_snapshot(accounts->ledger, snapshot->source->id, snapshot->id,
 				 snapshot->inherit, snapshot->inherit_count))
 		live_accounts_clear(accounts);
+	else
+		root_inherit_forget(snapshot);
 }
 
 static void accounts_deleted(struct forest_accounts *hooked, struct rs_subvol *root)

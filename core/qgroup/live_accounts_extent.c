@@ -98,6 +98,7 @@ static int extent_snapshot(struct live_accounts *accounts, struct rs_subvol *sna
 		extent_root_forget(accounts, snapshot);
 		return result;
 	}
+	root_inherit_forget(snapshot);
 	return live_extent_account_snapshot(accounts->extent, source->id, snapshot->id, error);
 }
 

@@ -9,6 +9,7 @@
 #include "core/qgroup/live_accounts.h"
 #include "core/forest/commit.h"
 #include "core/forest/futex.h"
+#include "core/forest/root.h"
 #include "core/qgroup/live_rescan.h"
 #include "core/forest/subvolume.h"
 
@@ -35,9 +36,14 @@ static int quota_install(struct rs_forest *forest, void *argument)
 static int quota_remove(struct rs_forest *forest, void *argument)
 {
 	struct live_accounts **removed = argument;
+	struct rs_subvol *root = NULL;
 
 	*removed = live_accounts_held(forest);
 	forest->groups.count = 0;
+	while ((root = forest_root_next(forest, root)))
+		/* Relaxed: a commit changes it, under the lock that the caller holds. One that is new is its maker's. */
+		if (order_load_relaxed(&root->state) != ROOT_NEW)
+			root_inherit_forget(root);
 	/* QUOTA.accounts: nothing. */
 	rcu_pointer_publish(&forest->accounts, NULL);
 	/* No step is left to come: words of extents are those of the next accounts. */
@@ -118,6 +124,28 @@ static struct live_groups *quota_groups_enter(struct rs_forest *forest)
 	return NULL;
 }
 
+/* The hierarchy is what it was said to be: a commit that had no memory for it may have left some to do. */
+static int quota_hierarchy_settle(struct rs_forest *forest)
+{
+	struct live_accounts *accounts;
+	int result = 0;
+
+	/* Relaxed, both: looked at again under the lock. */
+	if (!order_load_relaxed(&forest->inherit_waits))
+		return 0;
+	rcu_thread_adopt();
+	lock_acquire(&forest->commit_lock);
+	accounts = live_accounts_held(forest);
+	if (accounts && order_load_relaxed(&forest->inherit_waits) &&
+	    live_accounts_inconsistent(accounts)) {
+		result = live_groups_begin(accounts->groups);
+		if (!result)
+			result = live_accounts_scan(accounts, false);
+	}
+	lock_release(&forest->commit_lock);
+	return result;
+}
+
 int rs_group_create(struct rs_forest *forest, uint64_t id)
 {
 	struct live_groups *groups = quota_groups_enter(forest);
@@ -130,9 +158,13 @@ int rs_group_create(struct rs_forest *forest, uint64_t id)
 
 int rs_group_remove(struct rs_forest *forest, uint64_t id)
 {
-	struct live_groups *groups = quota_groups_enter(forest);
-	int result = groups ? live_groups_remove(groups, id) : -ENOTCONN;
+	struct live_groups *groups;
+	int result = quota_hierarchy_settle(forest);
 
+	if (result)
+		return result;
+	groups = quota_groups_enter(forest);
+	result = groups ? live_groups_remove(groups, id) : -ENOTCONN;
 	if (groups)
 		rcu_section_exit();
 	return result;
@@ -140,9 +172,13 @@ int rs_group_remove(struct rs_forest *forest, uint64_t id)
 
 int rs_group_assign(struct rs_forest *forest, uint64_t member, uint64_t parent)
 {
-	struct live_groups *groups = quota_groups_enter(forest);
-	int result = groups ? live_groups_assign(groups, member, parent) : -ENOTCONN;
+	struct live_groups *groups;
+	int result = quota_hierarchy_settle(forest);
 
+	if (result)
+		return result;
+	groups = quota_groups_enter(forest);
+	result = groups ? live_groups_assign(groups, member, parent) : -ENOTCONN;
 	if (groups)
 		rcu_section_exit();
 	return result;
@@ -150,9 +186,13 @@ int rs_group_assign(struct rs_forest *forest, uint64_t member, uint64_t parent)
 
 int rs_group_unassign(struct rs_forest *forest, uint64_t member, uint64_t parent)
 {
-	struct live_groups *groups = quota_groups_enter(forest);
-	int result = groups ? live_groups_unassign(groups, member, parent) : -ENOTCONN;
+	struct live_groups *groups;
+	int result = quota_hierarchy_settle(forest);
 
+	if (result)
+		return result;
+	groups = quota_groups_enter(forest);
+	result = groups ? live_groups_unassign(groups, member, parent) : -ENOTCONN;
 	if (groups)
 		rcu_section_exit();
 	return result;
@@ -181,9 +221,13 @@ int rs_group_next(struct rs_forest *forest, uint64_t *id)
 int rs_group_parents(struct rs_forest *forest, uint64_t id, uint64_t *parents, size_t room,
 		     size_t *count)
 {
-	struct live_groups *groups = quota_groups_enter(forest);
-	int result = groups ? live_groups_parents(groups, id, parents, room, count) : -ENOTCONN;
+	struct live_groups *groups;
+	int result = quota_hierarchy_settle(forest);
 
+	if (result)
+		return result;
+	groups = quota_groups_enter(forest);
+	result = groups ? live_groups_parents(groups, id, parents, room, count) : -ENOTCONN;
 	if (groups)
 		rcu_section_exit();
 	return result;

@@ -108,7 +108,7 @@ RS_API int rs_group_next(struct rs_forest *forest, uint64_t *id)
 
 /*
  * The groups that it is a member of, ascending, as they are now: up to `room` of them; `*count` is how
- * many there are. 0, -ENOENT, -ENOTCONN.
+ * many there are. 0, -ENOENT, -ENOTCONN, -ENOMEM.
  */
 RS_API int rs_group_parents(struct rs_forest *forest, uint64_t id, uint64_t *parents, size_t room,
 			    size_t *count) __attribute__((warn_unused_result));

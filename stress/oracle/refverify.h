@@ -72,6 +72,9 @@ uint64_t refverify_failures(const struct refverify *verify);
 /* The first failure, or an empty text, copied to `text`, which is returned; any thread. */
 const char *refverify_text(struct refverify *verify, char *text, size_t bytes);
 
+/* What is known of the extent that begins there, its history too, or an empty text, likewise. */
+const char *refverify_describe(struct refverify *verify, uint64_t bytenr, char *text, size_t bytes);
+
 /* Any thread; each number is true of some moment. */
 struct refverify_statistics {
 	uint64_t actions; /* checked, wrong ones too */

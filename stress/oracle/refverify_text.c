@@ -119,6 +119,21 @@ static void put_entry(struct text *text, const struct refverify *verify,
 		put_action(text, refverify_history_at(verify, entry, at));
 }
 
+const char *refverify_describe(struct refverify *verify, uint64_t bytenr, char *text, size_t bytes)
+{
+	struct refverify_shard *shard = refverify_entry_shard(verify, bytenr);
+	const struct refverify_entry *entry;
+	struct text to = { text, bytes };
+
+	text[0] = 0;
+	pthread_mutex_lock(&shard->lock);
+	entry = refverify_entry_find(shard, bytenr);
+	if (entry)
+		put_entry(&to, verify, entry);
+	pthread_mutex_unlock(&shard->lock);
+	return text;
+}
+
 int refverify_fail(struct refverify *verify, const struct refverify_entry *entry,
 		   const struct refverify_action *action, const char *format, ...)
 {

@@ -62,17 +62,25 @@ static void stalls_hook(const char *name, void *argument)
 		order_fetch_add_relaxed(&stalls.stalls[window], 1);
 }
 
-void stalls_begin(uint64_t seed, uint64_t one_in)
+/* The first time. */
+static void stalls_list(void)
 {
 	size_t count;
 	const struct plant *table = plant_table(&count);
 	size_t at;
 
-	stalls.seed = seed;
-	stalls.one_in = one_in;
+	if (stalls.windows)
+		return;
 	for (at = 0; at < count && stalls.windows < STALLS_WINDOWS_MAX; at++)
 		if (table[at].kind == PLANT_WINDOW)
 			stalls.names[stalls.windows++] = table[at].name;
+}
+
+void stalls_begin(uint64_t seed, uint64_t one_in)
+{
+	stalls.seed = seed;
+	stalls.one_in = one_in;
+	stalls_list();
 	window_hook_set(stalls_hook, NULL);
 }
 
@@ -83,6 +91,7 @@ void stalls_end(void)
 
 bool stalls_window(unsigned at, struct stalls_window *window)
 {
+	stalls_list();
 	if (at >= stalls.windows)
 		return false;
 	window->name = stalls.names[at];
