@@ -210,8 +210,8 @@ class Ends(Case):
         window = {'REFSTORM_WINDOW': f'{WINDOW}:60000000'}
         if not accepts(**window):
             return
-        process, _ = self.begin('--hang-seconds', '2', '--threads', '1', '--profile', 'clones',
-                                environment=window)
+        process, _ = self.begin('--hang-seconds', '20' if FEW else '2', '--threads', '1',
+                                '--profile', 'clones', environment=window)
         self.end(process, 3, 'hang')
         _, files = self.kept()
         self.assertIn(', in line ', files['stderr.txt'])
