@@ -99,6 +99,8 @@ static int report(const struct input *input, const struct report_arguments *argu
 			return CLI_EXIT_UNUSABLE;
 		}
 	}
+	if (!cli_output_is_stdout(arguments->out))
+		report_headlines(stdout, input);
 	code = write_page(input, place ? place : arguments->out);
 	alloc_free(place);
 	return code;
@@ -128,7 +130,7 @@ const struct cli_command cli_report = {
 	.summary = "make one page of the results in a folder",
 	.help = "usage: refstorm report [--out FILE] DIR\n"
 		"\n"
-		"Reads the results in DIR, bench-*.json (all of them) and the newest of stress-*.json,\n"
+		"Reads the results in DIR, bench-<time>.json (all of them) and the newest of stress-*.json,\n"
 		"profile-*.json and verify-*.json, and writes one page that needs nothing else:\n"
 		"DIR/report.html. Files that cannot be used are named and left out. Plots are made\n"
 		"with gnuplot; without it the page has its tables only.\n"

@@ -183,7 +183,9 @@ class Whole(Folder):
     def test_out_and_standard_output(self):
         other = os.path.join(self.place.name, 'other.html')
         done = report('--out', other, self.folder)
-        self.assertEqual((done.returncode, done.stdout.strip()), (0, other))
+        *headlines, place = done.stdout.splitlines()
+        self.assertEqual((done.returncode, place), (0, other))
+        self.assertEqual([bool(re.match(r'[\d.]+ times: ', line)) for line in headlines], [True] * 3)
         self.assertFalse(os.path.exists(self.page_path))
         done = report('--out', '-', self.folder)
         self.assertEqual(done.returncode, 0)

@@ -236,9 +236,14 @@ static bool kind_of(const char *name, enum input_kind *kind)
 
 	if (length < 5 || strcmp(name + length - 5, ".json"))
 		return false;
-	for (*kind = 0; *kind < INPUT_KINDS; (*kind)++)
-		if (!strncmp(name, kinds[*kind].prefix, strlen(kinds[*kind].prefix)))
+	/* Other programs' results are named alike, with a word where here the time begins. */
+	for (*kind = 0; *kind < INPUT_KINDS; (*kind)++) {
+		size_t bytes = strlen(kinds[*kind].prefix);
+
+		if (!strncmp(name, kinds[*kind].prefix, bytes) &&
+		    isdigit((unsigned char)name[bytes]))
 			return true;
+	}
 	return false;
 }
 

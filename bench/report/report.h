@@ -14,4 +14,7 @@
 int report_write(FILE *to, const struct input *input, char fault[RS_ERROR_WHAT_MAX])
 	__attribute__((warn_unused_result));
 
+/* What stands at the head of the page, as up to three lines of text. */
+void report_headlines(FILE *to, const struct input *input);
+
 #endif /* REFSTORM_BENCH_REPORT_REPORT_H */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench/report/html.h"
+#include "bench/report/report.h"
 #include "bench/report/sections.h"
 
 /* Two points that differ in one thing, and how much they say: of pairs the one is shown that says most. */
@@ -181,6 +182,29 @@ void section_count(FILE *to, double count, const char *what)
 {
 	html_number(to, count);
 	fprintf(to, "&nbsp;%s%s", what, count == 1 ? "" : "s");
+}
+
+void report_headlines(FILE *to, const struct input *input)
+{
+	const struct page page = { .input = input };
+	struct pair pair;
+
+	if (find_pair(&page, is_flat_pair, "defrag-shared", &pair))
+		fprintf(to,
+			"%.2f times: CPU time of an operation with %.15g snapshots, against %.15g "
+			"(%s, ledger)\n",
+			cpu(pair.b) / cpu(pair.a), pair.b->snapshots, pair.a->snapshots,
+			pair.a->workload);
+	if (find_pair(&page, is_engine_pair, "defrag-shared", &pair))
+		fprintf(to,
+			"%.4g times: CPU time of an operation on the engine extent, against the "
+			"ledger (%s, snapshots: %.15g)\n",
+			cpu(pair.b) / cpu(pair.a), pair.a->workload, pair.a->snapshots);
+	if (find_pair(&page, is_record_pair, "overwrite", &pair))
+		fprintf(to,
+			"%.2f times: operations a second with per-CPU records, against one lock "
+			"(%s, threads: %.15g)\n",
+			speed(pair.b) / speed(pair.a), pair.a->workload, pair.a->threads);
 }
 
 void section_headlines(struct page *page)
