@@ -266,7 +266,7 @@ static bool goes_on(const struct campaign *campaign, uint64_t number)
 
 	if (!options->operations || number - options->first >= options->rounds)
 		return false;
-	return !options->seconds || seconds_since(campaign->begin_ns) < options->seconds;
+	return options->seconds == 0 || seconds_since(campaign->begin_ns) < options->seconds;
 }
 
 int campaign_run(const struct campaign_options *options, struct campaign_result *result,
