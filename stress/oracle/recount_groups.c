@@ -30,7 +30,9 @@ struct group {
 	uint64_t *parents;
 	size_t parent_count;
 	struct rs_group_usage usage; /* as counted here */
-	uint32_t holders;            /* members that have the extent at hand */
+	struct rs_group_usage said;  /* as the accounts have it */
+	int said_result;
+	uint32_t holders; /* members that have the extent at hand */
 };
 
 struct census {
@@ -271,22 +273,21 @@ static void compare_number(struct census *census, const struct group *group, con
 static void compare_group(struct census *census, const struct group *group)
 {
 	const struct rs_group_usage *counted = &group->usage;
-	struct rs_group_usage said;
+	const struct rs_group_usage *said = &group->said;
 	char name[NAME_BYTES];
-	int ret = rs_group_read(census->recount->forest, group->id, &said);
 
-	if (ret) {
+	if (group->said_result) {
 		name_group(name, group->id);
 		recount_find(census->recount, RECOUNT_GROUP, group->id,
-			     "group %s cannot be read: %s", name, strerror(-ret));
+			     "group %s cannot be read: %s", name, strerror(-group->said_result));
 		return;
 	}
-	compare_number(census, group, "rfer", said.rfer, counted->rfer);
-	compare_number(census, group, "excl", said.excl, counted->excl);
-	compare_number(census, group, "data_rfer", said.data_rfer, counted->data_rfer);
-	compare_number(census, group, "data_excl", said.data_excl, counted->data_excl);
-	compare_number(census, group, "rfer_compressed", said.rfer_compressed, counted->rfer);
-	compare_number(census, group, "excl_compressed", said.excl_compressed, counted->excl);
+	compare_number(census, group, "rfer", said->rfer, counted->rfer);
+	compare_number(census, group, "excl", said->excl, counted->excl);
+	compare_number(census, group, "data_rfer", said->data_rfer, counted->data_rfer);
+	compare_number(census, group, "data_excl", said->data_excl, counted->data_excl);
+	compare_number(census, group, "rfer_compressed", said->rfer_compressed, counted->rfer);
+	compare_number(census, group, "excl_compressed", said->excl_compressed, counted->excl);
 }
 
 /* Bytes of extents that only these roots have. */
@@ -363,12 +364,35 @@ static int compare_reclaims(struct census *census, uint64_t seed)
 	return ret;
 }
 
+static bool is_settled(const struct rs_quota_status *status)
+{
+	return status->enabled && !status->inconsistent && status->rescan == RS_RESCAN_NONE;
+}
+
+/* What the accounts say of all groups. False: a rescan came between, and they say what it had by then. */
+static bool read_usage(struct census *census, const struct rs_quota_status *before)
+{
+	struct rs_quota_status after;
+	size_t at;
+
+	for (at = 0; at < census->count; at++) {
+		struct group *group = &census->groups[at];
+
+		group->said_result =
+			rs_group_read(census->recount->forest, group->id, &group->said);
+	}
+	rs_quota_status_read(census->recount->forest, &after);
+	return is_settled(&after) && after.rescans == before->rescans;
+}
+
 static int compare_all(struct census *census, const struct rs_quota_status *status,
 		       struct recount_groups_done *done)
 {
 	size_t at;
 	int ret = read_groups(census);
 
+	if (!ret && !read_usage(census, status))
+		return 0;
 	if (!ret)
 		ret = place_members(census);
 	if (!ret)
@@ -398,7 +422,7 @@ int recount_groups_compare(struct recount *recount, struct recount_groups_done *
 	if (status.enabled && status.inconsistent && rs_quota_reason(recount->forest, &why))
 		recount_find(recount, RECOUNT_GROUP, why.address,
 			     "the accounts are inconsistent: %s", why.what);
-	if (!status.enabled || status.inconsistent || status.rescan != RS_RESCAN_NONE)
+	if (!is_settled(&status))
 		return 0;
 	ret = compare_all(&census, &status, done);
 	for (at = 0; at < census.count; at++)
